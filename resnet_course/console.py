@@ -1,0 +1,40 @@
+"""Says things to the learner: notices and progress, never results. Results belong on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from tqdm.auto import tqdm
+
+
+def in_notebook() -> bool:
+    """True inside a Jupyter, Colab or Kaggle kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def say(text: str) -> None:
+    """Print one notice: below the cell in a notebook, on stderr elsewhere."""
+    print(text, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+
+
+def progress(
+    iterable: Iterable | None = None, *, total: float | None = None, description: str = "", unit: str = "it"
+) -> tqdm:
+    """A tqdm bar over `iterable`, or one to `update()` by hand up to `total`.
+
+    It clears itself when done, and stays silent where nobody watches (a pipe, a log, CI).
+    """
+    watched = in_notebook() or sys.stderr.isatty()
+    return tqdm(
+        iterable,
+        total=total,
+        desc=description,
+        unit=unit,
+        unit_scale=unit == "B",
+        leave=False,
+        disable=not watched,
+        mininterval=0.5,
+    )

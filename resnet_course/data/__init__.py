@@ -1,0 +1,1 @@
+"""Turns any source of pictures into `Splits` of `ImageSet`."""
