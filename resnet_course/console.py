@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 
@@ -25,9 +26,9 @@ def progress(
 ) -> tqdm:
     """A tqdm bar over `iterable`, or one to `update()` by hand up to `total`.
 
-    It clears itself when done, and stays silent where nobody watches (a pipe, a log, CI).
+    It clears itself when done, and stays silent where nobody watches (a pipe, a log, reduced mode).
     """
-    watched = in_notebook() or sys.stderr.isatty()
+    watched = (in_notebook() or sys.stderr.isatty()) and os.environ.get("RESNET_COURSE_MODE") != "reduced"
     return tqdm(
         iterable,
         total=total,

@@ -1,0 +1,226 @@
+"""Pictures in memory: `ImageSet`, `Splits`, and how any picture becomes a square of RGB bytes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+WHITE = (255, 255, 255, 255)
+
+
+class DataError(ValueError):
+    """The data source cannot be used. The message says what was found and what would be right."""
+
+
+class PictureError(ValueError):
+    """One picture cannot be read. The message names it and says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet(Dataset):
+    """Labelled pictures of one size, all in memory (or in a memory-mapped file).
+
+    images: uint8 [N, 3, H, W], RGB.
+    labels: int64 [N], indices into `classes`.
+    classes: the class names.
+    name: what the pictures are, for captions and banners ("CIFAR-10", "shapes", "folder pets").
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
+            found = f"{self.images.dtype} {list(self.images.shape)}"
+            raise DataError(f"images are {found}; they must be torch.uint8 [N, 3, H, W]")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            found = f"{self.labels.dtype} {list(self.labels.shape)}"
+            raise DataError(f"labels are {found}; they must be torch.int64 [{len(self.images)}]")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
+            raise DataError(f"a label is outside 0..{len(self.classes) - 1}, the {len(self.classes)} classes")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """One picture, uint8 [3, H, W], and its label."""
+        return self.images[index], int(self.labels[index])
+
+    def subset(self, indices: Tensor) -> ImageSet:
+        """The pictures at `indices` (int64 [M]), in that order."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def per_class(self, count: int, seed: int = 0) -> ImageSet:
+        """At most `count` pictures of each class, drawn with `seed`, in their original order."""
+        return self.subset(draw_per_class(self.labels, [count] * len(self.classes), seed))
+
+    def limit(self, count: int, seed: int = 0) -> ImageSet:
+        """`count` pictures in all, the classes in the proportions of the whole set; all if it has fewer."""
+        if count >= len(self):
+            return self
+        return self.subset(draw_stratified(self.labels, len(self.classes), count, seed))
+
+    def in_classes(self, classes: tuple[str, ...]) -> ImageSet:
+        """The same pictures with labels that index `classes`, matched by name.
+
+        Raises DataError if a class of this set is not among `classes`.
+        """
+        if classes == self.classes:
+            return self
+        unknown = [name for name in self.classes if name not in classes]
+        if unknown:
+            raise DataError(
+                f"{self.name} has the classes {', '.join(unknown)}, which the model was not trained on; "
+                f"it knows: {', '.join(classes)}"
+            )
+        index = torch.tensor([classes.index(name) for name in self.classes])
+        return replace(self, labels=index[self.labels], classes=classes)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a data set: learn from `train`, choose by `val`, judge once by `test`."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+
+
+def draw_per_class(labels: Tensor, counts: list[int], seed: int) -> Tensor:
+    """Sorted indices of `counts[c]` randomly drawn pictures of each class c (all, where there are fewer)."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = []
+    for label, count in enumerate(counts):
+        members = (labels == label).nonzero().flatten()
+        chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    return torch.cat(chosen).sort().values
+
+
+def draw_stratified(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
+    """Sorted indices of `count` pictures, the classes in their proportions (largest remainder first)."""
+    sizes = torch.bincount(labels, minlength=num_classes).double()
+    shares = sizes * count / max(1, len(labels))
+    counts = shares.floor().long()
+    remainders = (shares - counts).argsort(descending=True, stable=True)
+    counts[remainders[: count - int(counts.sum())]] += 1
+    return draw_per_class(labels, counts.tolist(), seed)
+
+
+def carve(image_set: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+    """Split off a stratified `fraction` (0 to 1): returns (the rest, the part split off).
+
+    Every class keeps at least one picture on each side.
+    Raises DataError if a class has fewer than two pictures.
+    """
+    sizes = torch.bincount(image_set.labels, minlength=len(image_set.classes)).tolist()
+    small = [name for name, size in zip(image_set.classes, sizes, strict=True) if size < 2]
+    if small:
+        raise DataError(
+            f"{image_set.name}: the class {small[0]} has {sizes[image_set.classes.index(small[0])]} picture(s); "
+            "every class needs at least 2, one to learn from and one to check with"
+        )
+    counts = [min(size - 1, max(1, round(size * fraction))) for size in sizes]
+    part = draw_per_class(image_set.labels, counts, seed)
+    rest = torch.ones(len(image_set), dtype=torch.bool)
+    rest[part] = False
+    return image_set.subset(rest.nonzero().flatten()), image_set.subset(part)
+
+
+def read_picture(source: str | PathLike | bytes | Image.Image | np.ndarray, at_least: int = 0) -> Image.Image:
+    """Read a picture as 8-bit RGB, upright, whatever it was.
+
+    EXIF rotation is applied; transparent parts become white; grey, palette, CMYK, 16-bit and float
+    pictures are converted; of an animation the first frame is taken.
+
+    source: a path, the bytes of a file, a PIL picture, or an array: uint8 or float in 0..1,
+        [H, W], [H, W, 3] or [H, W, 4].
+    at_least: a shortest side in pixels below which a JPEG may not be shrunk while it is decoded;
+        0 decodes it whole. It makes large photographs several times faster to read.
+    Raises PictureError.
+    """
+    name = "the picture"
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of a decompression bomb from 89 million pixels on, and raises from twice that.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # EXIF that Pillow can only read in part is no reason to refuse a picture.
+            warnings.filterwarnings("ignore", category=UserWarning)
+            if isinstance(source, Image.Image):
+                return _to_rgb(source)
+            if isinstance(source, np.ndarray):
+                return _to_rgb(_from_array(source))
+            if isinstance(source, bytes | bytearray | memoryview):
+                source = io.BytesIO(source)
+            else:
+                name = str(source)
+                if Path(source).is_dir():
+                    raise PictureError(f"{name} is a folder; give the path of a picture file")
+            with Image.open(source) as picture:
+                if at_least and picture.format == "JPEG":
+                    picture.draft("RGB", (at_least, at_least))
+                return _to_rgb(picture)
+    except PictureError:
+        raise
+    except FileNotFoundError:
+        raise PictureError(f"{name}: there is no such file") from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{name} is not a picture that can be read; PNG and JPEG always can") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(f"{name} claims more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(f"{name} cannot be read: {reason}") from None
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    picture.load()
+    if picture.mode == "RGB" and not picture.getexif():
+        return picture.copy() if picture.readonly else picture
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = _from_array(np.asarray(picture))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture)
+    return picture.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """A PIL picture of an array; integers above 255 count as 16-bit, floats up to 1 as 0..1."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
+        raise PictureError(f"the array has shape {list(array.shape)}; it must be [H, W], [H, W, 3] or [H, W, 4]")
+    if array.dtype == np.uint8:
+        return Image.fromarray(array)
+    if array.dtype == bool:
+        return Image.fromarray(array.astype(np.uint8) * 255)
+    values = np.nan_to_num(array.astype(np.float64))
+    if np.issubdtype(array.dtype, np.integer):
+        scale = 257 if array.dtype == np.uint16 or values.max() > 255 else 1
+    else:
+        scale = 1 / 255 if values.max() <= 1 else 1
+    return Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
+
+
+def square(picture: Image.Image, size: int) -> np.ndarray:
+    """The middle square of a picture, scaled to `size` pixels: uint8 [size, size, 3].
+
+    The shortest side decides, so nothing is squashed; what sticks out on the long side is cut off.
+    """
+    width, height = picture.size
+    if (width, height) != (size, size):
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    return np.asarray(picture)
