@@ -1,0 +1,133 @@
+"""The repository's address: pyproject.toml holds it, every notebook's badge and set-up cell repeat it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+COURSE = Path(__file__).resolve().parents[1]  # the top folder, in a clone
+GITHUB = "https://github.com/"
+BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]("
+COLAB = "https://colab.research.google.com/github/"
+SETUP_ID = "setup"  # the id of the set-up cell in every notebook
+
+_OWNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+(?<!\.git)")
+_ADDRESS_LINE = re.compile(r"^Repository *=.*$", re.MULTILINE)
+_README_LINK = re.compile(rf"(?:(?<={re.escape(COLAB)})|(?<=git clone {re.escape(GITHUB)}))[\w-]+/[\w.-]+")
+
+
+class RepositoryError(ValueError):
+    """The address or a notebook is wrong. The message says what was found and what would be right."""
+
+
+def read_address(root: Path = COURSE) -> str:
+    """The address of the repository, such as "https://github.com/ada/resnet-course".
+
+    root: the top folder of a clone.
+    Raises RepositoryError if it is no clone of the course, or if the address is none at GitHub.
+    """
+    try:
+        project = tomllib.loads(_read(root / "pyproject.toml"))["project"]
+    except (FileNotFoundError, KeyError):
+        project = {}
+    if project.get("name") != "resnet-course":
+        raise RepositoryError(f"{root} is no clone of the course: it has no pyproject.toml of resnet-course")
+    address = project.get("urls", {}).get("Repository", "")
+    if not address.startswith(GITHUB) or not _OWNER_NAME.fullmatch(address.removeprefix(GITHUB)):
+        raise RepositoryError(f"pyproject.toml: Repository is {address!r}; it must be {GITHUB}OWNER/NAME")
+    return address
+
+
+def badge(notebook_name: str, address: str) -> str:
+    """The Markdown line that opens a notebook in Colab.
+
+    notebook_name: the file's name, such as "00_start_here.ipynb".
+    address: what `read_address` returns.
+    """
+    return f"{BADGE}{COLAB}{address.removeprefix(GITHUB)}/blob/main/notebooks/{notebook_name})"
+
+
+def setup_cell(address: str) -> str:
+    """The source of the set-up cell: setup_cell.py with this address in it."""
+    template = _read(Path(__file__).with_name("setup_cell.py"))
+    return template.replace(f'"{GITHUB}OWNER/NAME"', f'"{address}"').strip()
+
+
+def retarget(owner_name: str, root: Path = COURSE) -> list[Path]:
+    """Set the address in pyproject.toml and repeat it in the notebooks and in README.md.
+
+    owner_name: "OWNER/NAME" of the repository at GitHub.
+    root: the top folder of a clone.
+    Returns the files that changed.
+    Raises RepositoryError, before anything is written, for anything but OWNER/NAME, outside a clone, and for
+    a notebook without a badge or a set-up cell.
+    """
+    if not _OWNER_NAME.fullmatch(owner_name):
+        raise RepositoryError(
+            f"repository is {owner_name!r}; it must be OWNER/NAME, such as ada/resnet-course"
+        )
+    read_address(root)
+    texts = {path: _retargeted(path, GITHUB + owner_name) for path in _files(root)}
+    changed = [path for path, text in texts.items() if text != _read(path)]
+    for path in changed:
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        unfinished.write_text(texts[path], encoding="utf-8", newline="\n")
+        unfinished.replace(path)
+    return changed
+
+
+def find_problems(root: Path = COURSE) -> list[str]:
+    """One sentence for each file whose badge or set-up cell is not what pyproject.toml's address makes it.
+
+    root: the top folder of a clone.
+    Raises RepositoryError if it is no clone of the course.
+    """
+    address = read_address(root)
+    problems = []
+    for path in _files(root):
+        try:
+            if _retargeted(path, address) != _read(path):
+                problems.append(f"{path.name}: the badge or the set-up cell is not that of {address}")
+        except RepositoryError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _files(root: Path) -> list[Path]:
+    """The files that hold the address."""
+    return [root / "pyproject.toml", root / "README.md", *sorted((root / "notebooks").glob("*.ipynb"))]
+
+
+def _retargeted(path: Path, address: str) -> str:
+    """The text that a file has once it repeats `address`."""
+    text = _read(path)
+    if path.name == "pyproject.toml":
+        return _ADDRESS_LINE.sub(f'Repository = "{address}"', text)
+    if path.name == "README.md":
+        return _README_LINK.sub(address.removeprefix(GITHUB), text)
+
+    notebook = json.loads(text)
+    title = next((cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"), {"source": ""})
+    lines = "".join(title["source"]).split("\n")
+    badges = [number for number, line in enumerate(lines) if line.startswith(BADGE)]
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    setups = [cell for cell in code if cell.get("id") == SETUP_ID]
+    if len(badges) != 1:
+        found = f"{path.name}: the first Markdown cell has {len(badges)} badges"
+        raise RepositoryError(f"{found}; it must have this line, once: {badge(path.name, address)}")
+    if len(setups) != 1:
+        found = f"{path.name}: {len(setups)} code cells have the id {SETUP_ID!r}"
+        raise RepositoryError(f"{found}; one must, with the text of resnet_course/setup_cell.py")
+    lines[badges[0]] = badge(path.name, address)
+    title["source"] = "\n".join(lines).splitlines(keepends=True)
+    setups[0]["source"] = setup_cell(address).splitlines(keepends=True)
+    if notebook == json.loads(text):
+        return text
+    # As Jupyter and nbstripout write it, so that nothing but the two cells changes.
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
