@@ -1,3 +1,3 @@
-"""Helper package of a notebook course on ResNet-18 transfer learning. Start with notebooks/00_start_here.ipynb."""
+"""The helper package of a notebook course on ResNet-18 transfer learning on a CPU."""
 
 __version__ = "0.1.0"

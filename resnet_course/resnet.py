@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3×3 convolution that keeps the picture's size (or halves it, with stride 2); BatchNorm has the bias."""
+    """A 3×3 convolution that keeps the picture's size, or halves it with stride 2. BatchNorm has the bias."""
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
@@ -55,7 +55,11 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, blocks: tuple[int, int, int, int], num_classes: int = 1000, width: int = 64, dropout: float = 0.0
+        self,
+        blocks: tuple[int, int, int, int],
+        num_classes: int = 1000,
+        width: int = 64,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.width = width
@@ -94,5 +98,5 @@ def stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.S
 
 
 def resnet18(num_classes: int = 1000, width: int = 64, dropout: float = 0.0) -> ResNet:
-    """ResNet-18: 17 convolutions on the main path and one linear layer; 11.7 million parameters at width 64."""
+    """ResNet-18: 17 convolutions on the main path and one linear layer."""
     return ResNet((2, 2, 2, 2), num_classes, width, dropout)

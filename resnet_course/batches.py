@@ -1,0 +1,86 @@
+"""Iterates an `ImageSet` as batches that a network can take: resized, normalised, channels-last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import to_pil_image
+
+from resnet_course.augment import AUGMENTATIONS, original_pipeline
+from resnet_course.data.images import ImageSet
+from resnet_course.recipes import Recipe
+
+
+def to_input(images: Tensor, recipe: Recipe) -> Tensor:
+    """Scale pictures to the recipe's size and normalise them.
+
+    images: uint8 [N, 3, H, W]. Returns float32 [N, 3, image_size, image_size], channels-last.
+    """
+    x = images.to(torch.float32, memory_format=torch.channels_last) / 255
+    if x.shape[-1] != recipe.image_size:
+        size = (recipe.image_size, recipe.image_size)
+        x = F.interpolate(x, size, mode="bilinear", antialias=x.shape[-1] > recipe.image_size)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.mean, recipe.std))
+    return x.sub_(mean).div_(std)
+
+
+def count_batches(pictures: int, recipe: Recipe, *, train: bool) -> int:
+    """How many batches `train_batches` (train=True) or `eval_batches` yield for so many pictures."""
+    full, rest = divmod(pictures, recipe.batch_size)
+    # BatchNorm cannot learn from a single picture, so a last batch of one is left out of training.
+    return full + (rest > 1 if train and full else rest > 0)
+
+
+def train_batches(
+    image_set: ImageSet, recipe: Recipe, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: every picture once, in random order, augmented.
+
+    generator: draws the order and, but for "original", the augmentation.
+    Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]).
+    """
+    order = torch.randperm(len(image_set), generator=generator)
+    order = order[: count_batches(len(image_set), recipe, train=True) * recipe.batch_size]
+    if recipe.augmentation == "original":
+        yield from _original_batches(image_set, order, recipe, train=True)
+        return
+    for indices in order.split(recipe.batch_size):
+        images = AUGMENTATIONS[recipe.augmentation](image_set.images[indices], generator)
+        yield to_input(images, recipe), image_set.labels[indices]
+
+
+def eval_batches(image_set: ImageSet, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every picture once, in order, as it is. Yields the same as `train_batches`."""
+    order = torch.arange(len(image_set))
+    if recipe.augmentation == "original":
+        yield from _original_batches(image_set, order, recipe, train=False)
+        return
+    for indices in order.split(recipe.batch_size):
+        yield to_input(image_set.images[indices], recipe), image_set.labels[indices]
+
+
+class _Pictures(Dataset):
+    """The original's data set: one PIL picture at a time through its pipeline."""
+
+    def __init__(self, image_set: ImageSet, recipe: Recipe, train: bool) -> None:
+        self.image_set = image_set
+        side = image_set.images.shape[-1]
+        self.transform = original_pipeline(train, side, recipe.image_size, recipe.mean, recipe.std)
+
+    def __len__(self) -> int:
+        return len(self.image_set)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self.image_set[index]
+        return self.transform(to_pil_image(image)), label
+
+
+def _original_batches(
+    image_set: ImageSet, order: Tensor, recipe: Recipe, train: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    pictures = _Pictures(image_set, recipe, train)
+    yield from DataLoader(pictures, recipe.batch_size, sampler=order.tolist(), num_workers=0)

@@ -1,0 +1,168 @@
+"""Checkpoints: one file that is enough to predict; written atomically, loaded without trusting it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+import torchvision
+from torch import Tensor
+
+from resnet_course.recipes import Recipe
+from resnet_course.resnet import ResNet, resnet18
+
+FORMAT = "resnet_course checkpoint 1"
+REQUIRED = {"state_dict": dict, "classes": list, "side": int, "dataset": str, "recipe": dict, "metrics": dict}
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint that can be used. The message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that is needed to use a trained network: nothing else has to be at hand.
+
+    state_dict: the weights, under torchvision's names.
+    classes: the class names, in the order of the outputs.
+    side: pixels a side of the stored pictures that it learned from, before they were scaled to
+        `recipe.image_size`; a new picture goes the same way.
+    dataset: the name of the picture set.
+    recipe: image size, normalisation and how it was trained.
+    metrics: numbers measured on it, by name.
+    training: what `training.fit` needs to continue; None in a file that is only for predicting.
+    """
+
+    state_dict: dict[str, Tensor]
+    classes: tuple[str, ...]
+    side: int
+    dataset: str
+    recipe: Recipe
+    metrics: dict[str, float] = field(default_factory=dict)
+    training: dict[str, Any] | None = None
+
+    def model(self) -> ResNet:
+        """The network with these weights, in eval mode."""
+        model = resnet18(len(self.classes), len(self.state_dict["conv1.weight"]), self.recipe.dropout)
+        model.load_state_dict(self.state_dict)
+        return model.eval()
+
+
+def save(path: str | os.PathLike, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint. At every moment `path` holds the old file or the new one, whole.
+
+    The weights are stored on the CPU, contiguous, whatever computed them.
+    """
+    weights = {
+        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, tensor in checkpoint.state_dict.items()
+    }
+    content = {
+        "format": FORMAT,
+        "versions": {"torch": str(torch.__version__), "torchvision": str(torchvision.__version__)},
+        "state_dict": weights,
+        "classes": list(checkpoint.classes),
+        "side": checkpoint.side,
+        "dataset": checkpoint.dataset,
+        "recipe": checkpoint.recipe.to_dict(),
+        "metrics": checkpoint.metrics,
+        "training": checkpoint.training,
+    }
+    return write_atomically(path, lambda file: torch.save(content, file))
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> Path:
+    """Let `write(binary file)` fill a temporary file beside `path`, then put it in `path`'s place.
+
+    A power cut or a kill leaves the old file or the new one, and at worst a stray temporary file,
+    which the next write of the same name removes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stray in path.parent.glob(f".{path.name}.*.tmp"):
+        stray.unlink(missing_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())  # the bytes are on the disk before the name points to them
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def load(path: str | os.PathLike) -> Checkpoint:
+    """Read a checkpoint; every byte is held against its checksum and every tensor against the network.
+
+    The file is read with `weights_only=True`: a pickle that would run code is refused, not run.
+    Raises CheckpointError, with one line that says what is wrong.
+    """
+    path = Path(path)
+    content = _read(path)
+    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+        kind = (
+            "a bare state dict; pass it as weights instead" if _is_state_dict(content) else "something else"
+        )
+        raise CheckpointError(f"{path} is no checkpoint of this course: it holds {kind}")
+    for name, kind in REQUIRED.items():
+        if not isinstance(content.get(name), kind):
+            raise CheckpointError(f"{path} is damaged: its part {name!r} is missing or no {kind.__name__}")
+    try:
+        checkpoint = Checkpoint(
+            state_dict=content["state_dict"],
+            classes=tuple(content["classes"]),
+            side=content["side"],
+            dataset=content["dataset"],
+            recipe=Recipe.from_dict(content["recipe"]),
+            metrics=content["metrics"],
+            training=content.get("training"),
+        )
+        checkpoint.model()
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} does not fit the network: {_first_line(error)}") from None
+    return checkpoint
+
+
+def _read(path: Path) -> Any:
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a folder; give the path of a checkpoint, such as {path / 'best.pt'}"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself does not look at the checksums
+            broken = archive.testzip()
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: there is no such file; `resnet-course train` writes best.pt"
+        ) from None
+    except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is no checkpoint, or cut short ({_first_line(error)})") from None
+    if broken:
+        raise CheckpointError(f"{path} is damaged: the checksum of its part {broken!r} is wrong")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is refused: it holds more than tensors and plain values, and loading it could run code"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from None
+
+
+def _is_state_dict(content: Any) -> bool:
+    return isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values())
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if isinstance(error, RuntimeError) and lines else (lines or [type(error).__name__])[0]

@@ -1,0 +1,147 @@
+"""Measures the machine: what computes fastest here, and how many minutes a recipe will take."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_course.batches import eval_batches
+from resnet_course.data.images import ImageSet
+from resnet_course.recipes import Recipe
+from resnet_course.resnet import BasicBlock, resnet18
+from resnet_course.transfer import freeze
+
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+CANDIDATES = (("fp32", "contiguous"), ("fp32", "channels_last"), ("bf16", "channels_last"))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How this machine computes: where, in which precision, in which memory layout.
+
+    device: "cpu" or "cuda".
+    precision: "fp32", or "bf16": matrix products in bfloat16, weights, loss and BatchNorm in float32.
+    memory_format: "channels_last" or "contiguous".
+    """
+
+    device: str
+    precision: str
+    memory_format: str
+
+    def place(self, module_or_tensor: nn.Module | Tensor) -> nn.Module | Tensor:
+        """Move a network or a batch of pictures to the device and the layout."""
+        return module_or_tensor.to(self.device, memory_format=FORMATS[self.memory_format])
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """The context in which the forward pass runs."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.precision}, {self.memory_format.replace('_', '-')}"
+
+
+@functools.cache
+def probe() -> dict[tuple[str, str], float]:
+    """Milliseconds of one training step of a residual block, by (precision, memory format). Takes a second.
+
+    Measured, because flags lie: bf16 without the processor's bf16 instructions is slower than fp32.
+    """
+    times = {}
+    for precision, memory_format in CANDIDATES:
+        engine = Engine(device(), precision, memory_format)
+        block = engine.place(BasicBlock(64, 64))
+        x = engine.place(torch.zeros(64, 64, 16, 16).normal_(generator=torch.Generator().manual_seed(0)))
+
+        def step(engine: Engine = engine, block: nn.Module = block, x: Tensor = x) -> None:
+            with engine.autocast():
+                loss = block(x).float().mean()
+            loss.backward()
+
+        times[precision, memory_format] = 1000 * min(_seconds(step, times=8, at_most=0.25))
+    return times
+
+
+def choose(recipe: Recipe) -> Engine:
+    """The engine for a recipe: what it demands, and by measurement where it says "auto"."""
+    if "auto" not in (recipe.precision, recipe.memory_format):
+        return Engine(device(), recipe.precision, recipe.memory_format)
+    fitting = {
+        (precision, memory_format): milliseconds
+        for (precision, memory_format), milliseconds in probe().items()
+        if recipe.precision in ("auto", precision) and recipe.memory_format in ("auto", memory_format)
+    }
+    if not fitting:  # bf16 on contiguous memory is not worth a measurement
+        return Engine(device(), recipe.precision, recipe.memory_format)
+    return Engine(device(), *min(fitting, key=fitting.get))
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: its affinity and its container's quota, not just the count."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # cgroup v2; "max 100000" means no quota
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        count = min(count, max(1, round(int(quota) / int(period))))
+    return count
+
+
+def estimate(recipe: Recipe, pictures: int, validation_pictures: int = 0, width: int = 64) -> float:
+    """The seconds that `recipe` will take here on so many pictures, from a few of its own steps.
+
+    pictures, validation_pictures: how many are trained on and validated on, every epoch.
+    width: the network's width; the built-in weights have 16.
+    """
+    recipe_one = replace(recipe, batch_size=min(recipe.batch_size, max(2, pictures)))
+    engine = choose(recipe)
+    model = engine.place(freeze(resnet18(10, width, dropout=recipe.dropout), recipe.train_from))
+    count = recipe_one.batch_size
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    image_set = ImageSet(images, torch.zeros(count, dtype=torch.int64), ("any",), "noise")
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
+
+    def forward() -> Tensor:
+        inputs, labels = next(eval_batches(image_set, recipe_one))
+        with engine.autocast():
+            logits = model(engine.place(inputs))
+        return F.cross_entropy(logits.float(), labels.to(engine.device))
+
+    def train_step() -> None:
+        model.train()
+        forward().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    @torch.inference_mode()
+    def eval_step() -> None:
+        model.eval()
+        forward()
+
+    train_seconds = min(_seconds(train_step, times=4, at_most=3.0)) / count
+    eval_seconds = min(_seconds(eval_step, times=4, at_most=1.0)) / count
+    return recipe.epochs * (pictures * train_seconds + validation_pictures * eval_seconds)
+
+
+def device() -> str:
+    """ "cuda" if there is a GPU that PyTorch can use, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _seconds(step: Callable[[], None], times: int, at_most: float) -> list[float]:
+    """Seconds of each of up to `times` steps after a warm-up, stopping once `at_most` seconds have passed."""
+    step()
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < times and sum(seconds) < at_most):
+        start = time.perf_counter()
+        step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return seconds

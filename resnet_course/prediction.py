@@ -1,0 +1,83 @@
+"""From a checkpoint and a picture to a class: `Classifier.load(path).predict(picture)`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from resnet_course import checkpoint, cpu
+from resnet_course.batches import to_input
+from resnet_course.checkpoint import Checkpoint
+from resnet_course.data.images import read_picture, square
+
+Picture = str | os.PathLike | bytes | Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one picture.
+
+    label: the most probable class. confidence: its probability, 0 to 1.
+    probabilities: every class with its probability, the most probable first.
+    """
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+
+class Classifier:
+    """A trained network with all that it needs to predict."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.recipe = checkpoint.recipe
+        # One picture is too little work for the choice of precision to matter: no probe, and exact.
+        self.engine = cpu.Engine("cpu", "fp32", "channels_last")
+        self.model = self.engine.place(checkpoint.model())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Classifier:
+        """Read a checkpoint. Raises CheckpointError."""
+        return cls(checkpoint.load(path))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the outputs."""
+        return self.checkpoint.classes
+
+    def view(self, picture: Picture) -> Tensor:
+        """What the network gets to see of a picture: its middle square, at the size it learned from.
+
+        Returns uint8 [3, side, side]. Raises PictureError.
+        """
+        side = self.checkpoint.side
+        pixels = square(read_picture(picture, at_least=side), side)
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+    @torch.inference_mode()
+    def predict(self, picture: Picture) -> Prediction:
+        """Classify one picture: a path, the bytes of a file, a PIL picture or an array (see `read_picture`).
+
+        Raises PictureError for a picture that cannot be read.
+        """
+        return self.predict_views([self.view(picture)])[0]
+
+    @torch.inference_mode()
+    def predict_views(self, views: Sequence[Tensor]) -> list[Prediction]:
+        """Classify a batch of pictures as `view` returns them."""
+        logits = self.model(self.engine.place(to_input(torch.stack(list(views)), self.recipe)))
+        return [self._prediction(row) for row in logits.softmax(1)]
+
+    def _prediction(self, probabilities: Tensor) -> Prediction:
+        ranked = probabilities.sort(descending=True, stable=True)
+        names = [self.classes[index] for index in ranked.indices.tolist()]
+        return Prediction(
+            names[0], float(ranked.values[0]), dict(zip(names, ranked.values.tolist(), strict=True))
+        )

@@ -1,0 +1,325 @@
+"""One training loop, in full view: `fit`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from resnet_course import checkpoint, cpu
+from resnet_course.batches import count_batches, train_batches
+from resnet_course.checkpoint import Checkpoint, CheckpointError
+from resnet_course.console import progress, say
+from resnet_course.data import concatenate
+from resnet_course.data.images import DataError, ImageSet, Splits
+from resnet_course.evaluation import evaluate
+from resnet_course.recipes import Recipe
+from resnet_course.resnet import ResNet
+from resnet_course.transfer import parameter_groups
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss stopped being a number. The model holds the last good weights."""
+
+
+@dataclass
+class History:
+    """What one training run measured.
+
+    epochs: one dict an epoch: epoch (from 1), train_loss, train_accuracy, val_loss, val_accuracy,
+        learning_rate (the epoch's last), seconds.
+    engine: where and in which precision it ran.
+    interrupted: True if it was stopped by hand before its last epoch.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    engine: str = ""
+    interrupted: bool = False
+
+    def values(self, name: str) -> list[float]:
+        """One measurement over the epochs, such as "val_accuracy"."""
+        return [entry[name] for entry in self.epochs]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The entry of the epoch with the highest validation accuracy (the first of equals)."""
+        return max(self.epochs, key=lambda entry: entry["val_accuracy"])
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of all epochs together, validation included."""
+        return sum(self.values("seconds"))
+
+
+def one_cycle(progress: float, warmup: float = 0.2) -> float:
+    """The factor on the learning rate: up in a straight line, then down half a cosine to 0.
+
+    progress: the part of the training that is done, 0 to 1. warmup: the part that goes up.
+    Source: Smith and Topin, "Super-Convergence", 2017 (arXiv 1708.07120), with a cosine for the way down.
+    """
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def plateau(accuracies: Sequence[float], patience: int = 2, factor: float = 0.5) -> float:
+    """The factor on the learning rate after epochs with these validation accuracies.
+
+    It is multiplied by `factor` once more than `patience` epochs in a row brought nothing better:
+    torch's ReduceLROnPlateau with mode "max", as a pure function.
+    """
+    scale, best, waited = 1.0, -math.inf, 0
+    for accuracy in accuracies:
+        if accuracy > best * 1.0001:  # torch's threshold: a ten-thousandth more than the best
+            best, waited = accuracy, 0
+        else:
+            waited += 1
+        if waited > patience:
+            scale, waited = scale * factor, 0
+    return scale
+
+
+def rate_factor(recipe: Recipe, done: float, accuracies: Sequence[float]) -> float:
+    """The factor on the recipe's learning rate, `done` (0 to 1) of the way, after these accuracies."""
+    if recipe.schedule == "one_cycle":
+        return one_cycle(done)
+    return plateau(accuracies) if recipe.schedule == "plateau" else 1.0
+
+
+def make_optimizer(model: ResNet, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the parameters that are not frozen. Raises ValueError if all are."""
+    groups = parameter_groups(model, recipe.weight_decay, decay_all=recipe.decay_all)
+    if not any(group["params"] for group in groups):
+        raise ValueError("every parameter of the model is frozen; build it with a later train_from")
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
+    """The pictures that `fit` learns from, and those that it chooses the best epoch with: train and val.
+
+    A recipe with the flaw `select_on_test` learns from both and chooses on test.
+    """
+    if recipe.select_on_test:
+        return concatenate(splits.train, splits.val), splits.test
+    return splits.train, splits.val
+
+
+def fit(
+    model: ResNet,
+    train: ImageSet,
+    val: ImageSet,
+    recipe: Recipe,
+    out: str | os.PathLike | None = None,
+    *,
+    resume: bool = False,
+) -> History:
+    """Train the parts of `model` that are not frozen, and leave it with the weights of its best epoch.
+
+    train: pictures to learn from. val: pictures to choose the best epoch with; never the test split.
+    out: a folder for best.pt, last.pt and history.json, written after every epoch; None writes nothing.
+    resume: go on from last.pt in `out`, if it is there, to the same result as without the break.
+
+    The stop button (or Ctrl-C) ends the training, not the work: the model keeps its best weights, and
+    the History so far is returned.
+    Raises DataError for too few pictures or other classes; TrainingDiverged when the loss is no longer
+    a finite number (the model then holds the weights from before that epoch); CheckpointError when
+    last.pt belongs to another training.
+    """
+    _check_sets(model, train, val)
+    run = _Run(model, train, recipe, None if out is None else Path(out))
+    history = run.history
+    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global numbers: left as they were
+        torch.manual_seed(recipe.seed)
+        if resume:
+            run.resume()
+        try:
+            while len(history.epochs) < recipe.epochs and not history.interrupted:
+                start = time.perf_counter()
+                learned = train_epoch(run, train)
+                if history.interrupted and (history.epochs or not learned):
+                    break  # a part of an epoch is kept only where there is nothing else
+                predictions = evaluate(model, val, recipe)
+                chosen_by = {"val_loss": predictions.loss, "val_accuracy": predictions.accuracy}
+                run.end_epoch({**learned, **chosen_by, "seconds": time.perf_counter() - start})
+        except KeyboardInterrupt:  # while validating or writing
+            history.interrupted = True
+    run.keep_best()
+    return history
+
+
+def train_epoch(run: _Run, train: ImageSet) -> dict[str, float]:
+    """One pass over the pictures, or a part of one if it is interrupted; returns what it measured."""
+    model, recipe, engine = run.model, run.recipe, run.engine
+    epoch = len(run.history.epochs)
+    steps = count_batches(len(train), recipe, train=True)
+    total_loss, right, seen = 0.0, 0, 0
+    model.train()
+    batches = train_batches(train, recipe, run.generator)
+    bar = progress(batches, total=steps, description=f"epoch {epoch + 1}/{recipe.epochs}")
+    try:
+        for step, (inputs, labels) in enumerate(bar, start=1):
+            learning_rate = run.set_learning_rate((epoch + step / steps) / recipe.epochs)
+            inputs, labels = engine.place(inputs), labels.to(engine.device)
+            with engine.autocast():
+                logits = model(inputs)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            if not math.isfinite(loss.item()):
+                run.stop_diverged(epoch + 1, step, learning_rate)
+            run.optimizer.zero_grad()
+            loss.backward()
+            run.optimizer.step()
+
+            total_loss += loss.item() * len(labels)
+            right += int((logits.argmax(1) == labels).sum())
+            seen += len(labels)
+    except KeyboardInterrupt:
+        run.history.interrupted = True
+    finally:
+        bar.close()
+    if not seen:
+        return {}
+    return {
+        "epoch": epoch + 1,
+        "train_loss": total_loss / seen,
+        "train_accuracy": right / seen,
+        "learning_rate": learning_rate,
+    }
+
+
+def _check_sets(model: ResNet, train: ImageSet, val: ImageSet) -> None:
+    if len(train) < 2 or len(val) < 1:
+        raise DataError(
+            f"{len(train)} pictures to train on and {len(val)} to validate on; it takes at least 2 and 1"
+        )
+    if train.classes != val.classes or model.fc.out_features != len(train.classes):
+        raise DataError(
+            f"train has {len(train.classes)} classes, val {len(val.classes)}, the model "
+            f"{model.fc.out_features} outputs; all three must agree, in names and order"
+        )
+
+
+class _Run:
+    """What changes while `fit` runs: optimiser, random numbers, weights, history; and its way to the disk."""
+
+    def __init__(self, model: ResNet, train: ImageSet, recipe: Recipe, out: Path | None) -> None:
+        self.model, self.train, self.recipe, self.out = model, train, recipe, out
+        self.engine = cpu.choose(recipe)
+        self.engine.place(model)
+        self.optimizer = make_optimizer(model, recipe)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.history = History(engine=str(self.engine))
+        self.last_weights = self.best_weights = self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def set_learning_rate(self, done: float) -> float:
+        """Set the rate for the next step, `done` (0 to 1) of the way, and return it."""
+        factor = rate_factor(self.recipe, done, self.history.values("val_accuracy"))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * factor
+        return self.recipe.learning_rate * factor
+
+    def end_epoch(self, measured: dict[str, float]) -> None:
+        """Record an epoch, keep its weights if they are the best, write all files, print one line."""
+        self.history.epochs.append(measured)
+        self.last_weights = self._weights()
+        if self.history.best is measured:
+            self.best_weights = self.last_weights
+            self._save("best.pt", training=None)
+        if not self.history.interrupted:  # it goes on from whole epochs only
+            self._save("last.pt", training=self._state())
+        if self.out:
+            text = json.dumps(self.history.epochs, indent=1)
+            checkpoint.write_atomically(self.out / "history.json", lambda file: file.write(text.encode()))
+        say(
+            f"epoch {measured['epoch']}/{self.recipe.epochs}: loss {measured['train_loss']:.3f} on train, "
+            f"{measured['val_loss']:.3f} on validation; validation accuracy {measured['val_accuracy']:.1%}; "
+            f"{measured['seconds']:.0f} s"
+        )
+
+    def _save(self, name: str, training: dict[str, Any] | None) -> None:
+        if not self.out:
+            return
+        metrics = {
+            f"best_{k}": v for k, v in self.history.best.items() if k in ("epoch", "val_loss", "val_accuracy")
+        }
+        content = Checkpoint(
+            state_dict=self.last_weights,
+            classes=self.train.classes,
+            side=self.train.images.shape[-1],
+            dataset=self.train.name,
+            recipe=self.recipe,
+            metrics=metrics,
+            training=training,
+        )
+        checkpoint.save(self.out / name, content)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "pictures": len(self.train),
+            "history": self.history.epochs,
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "global_generator": torch.get_rng_state(),
+        }
+
+    def resume(self) -> None:
+        """Go back to the end of the last whole epoch that `out` holds; start anew if there is none."""
+        path = self.out / "last.pt" if self.out else None
+        if path is None or not path.is_file():
+            say("nothing to resume: starting at the first epoch")
+            return
+        saved = checkpoint.load(path)
+        training = saved.training or {"pictures": 0}
+        for what, was, now in (
+            ("recipe", saved.recipe, self.recipe),
+            ("data set", saved.dataset, self.train.name),
+            ("classes", saved.classes, self.train.classes),
+            ("number of pictures", training["pictures"], len(self.train)),
+        ):
+            if was != now:
+                raise CheckpointError(
+                    f"{path} cannot be resumed: its {what} was {was}, and now it is {now}; "
+                    "give the same settings, or another --out"
+                )
+        self.model.load_state_dict(saved.state_dict)
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.generator.set_state(training["generator"])
+        torch.set_rng_state(training["global_generator"])
+        self.history.epochs.extend(training["history"])
+        self.last_weights = self._weights()
+        best = checkpoint.load(self.out / "best.pt")
+        self.best_weights = best.state_dict
+        say(f"resuming after epoch {len(self.history.epochs)} of {self.recipe.epochs}")
+
+    def stop_diverged(self, epoch: int, step: int, learning_rate: float) -> None:
+        """Put the weights from before this epoch back and raise TrainingDiverged."""
+        self.model.load_state_dict(self.last_weights)
+        raise TrainingDiverged(
+            f"the loss is not a finite number in epoch {epoch}, step {step}, at learning rate "
+            f"{learning_rate:.2g}; likely causes: a learning rate that is too high (try a tenth of it), a std of "
+            "0 in the normalisation, or bf16 (try precision fp32). The model has the weights from before this epoch."
+        )
+
+    def keep_best(self) -> None:
+        """Leave the model with its best weights, in eval mode."""
+        if self.history.epochs:
+            self.model.load_state_dict(self.best_weights)
+        self.model.eval()
+        if self.history.interrupted:
+            kept = (
+                f"from epoch {self.history.best['epoch']}" if self.history.epochs else "as the stop left them"
+            )
+            say(f"stopped by hand; the model's weights are {kept}")
