@@ -146,7 +146,7 @@ def _insist(url: str, start: int, size: int, timeout: float, may_leave: bool) ->
         except _Broken:
             if not tries_left or (may_leave and have <= furthest):
                 raise
-        furthest = max(furthest, have)
+        furthest = have
         time.sleep(PAUSE)
 
 
@@ -175,7 +175,8 @@ def _receive(url: str, start: int, size: int, timeout: float) -> Iterator[tuple[
         cause = error.reason if isinstance(error, URLError) else error
         if isinstance(cause, TimeoutError):
             raise _Broken(f"silent for {timeout:g} s") from None
-        raise _Broken(getattr(cause, "strerror", None) or str(cause) or type(cause).__name__) from None
+        text = getattr(cause, "strerror", None) or f"{type(cause).__name__} {cause}"
+        raise _Broken(" ".join(text.split())) from None
     if not start:
         raise _GivenUp("answered with a part of the file when asked for the whole")
     yield from _receive(url, 0, size, timeout)

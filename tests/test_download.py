@@ -8,6 +8,7 @@ import random
 import re
 import socket
 import time
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import pytest
@@ -29,7 +30,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(room, "SLOWEST", 1_000_000)
     monkeypatch.setattr(room, "TIMEOUT", 0.5)
     monkeypatch.setattr(room, "HURRIED_TIMEOUT", 0.25)
-    monkeypatch.setattr(room, "TRIES", 4)
+    monkeypatch.setattr(room, "TRIES", 3)
     monkeypatch.setattr(room, "PAUSE", 0.0)
 
 
@@ -152,9 +153,9 @@ def test_fast_start_does_not_excuse_a_slow_mirror(get):
 
 
 def test_break_is_resumed_on_the_same_mirror(get):
-    mirror, other = Mirror(CONTENT, cut_after=60_000), Mirror(CONTENT)
+    mirror, other = Mirror(CONTENT, cut_after=80_000), Mirror(CONTENT)
     assert get(mirror, other).read_bytes() == CONTENT
-    assert mirror.ranges == [None, "bytes=60000-", "bytes=120000-", "bytes=180000-"]
+    assert mirror.ranges == [None, "bytes=80000-", "bytes=160000-"]
     assert other.ranges == []
 
 
@@ -170,7 +171,7 @@ def test_mirror_that_breaks_again_and_again_is_left(get):
     broken, other = Mirror(CONTENT, cut_after=10_000), Mirror(CONTENT)
     assert get(broken, other).read_bytes() == CONTENT
     assert len(broken.ranges) == room.TRIES
-    assert other.ranges == ["bytes=40000-"]
+    assert other.ranges == ["bytes=30000-"]
 
 
 def test_last_mirror_is_tried_a_few_times(get):
@@ -228,6 +229,20 @@ def test_lying_prefix_of_another_mirror_is_found_out(get):
     assert honest.ranges == ["bytes=60000-", None]
 
 
+def test_mirror_that_lies_from_zero_is_not_asked_twice(get, part):
+    part.write_bytes(CONTENT[:150_000])
+    liar, honest = Mirror(LIE, resumes=False), Mirror(CONTENT)
+    assert get(liar, honest).read_bytes() == CONTENT
+    assert liar.ranges == ["bytes=150000-"]
+
+
+def test_start_from_zero_leaves_nothing_of_the_earlier_part(get, part):
+    part.write_bytes(LIE[:150_000])
+    broken, other = Mirror(CONTENT, resumes=False, cut_after=60_000), Mirror(CONTENT)
+    assert get(broken, other).read_bytes() == CONTENT
+    assert other.ranges == ["bytes=60000-"]
+
+
 def test_wrong_bytes_of_the_right_length_are_never_trusted(get, capsys):
     liar, honest = Mirror(LIE), Mirror(CONTENT)
     assert get(liar, honest).read_bytes() == CONTENT
@@ -242,17 +257,15 @@ def test_lies_alone_leave_nothing(get, path):
     assert list(path.parent.iterdir()) == []
 
 
-def test_endless_answer_is_stopped_at_the_size(get, path):
-    endless = Mirror(LIE * 100, content_length=None)
-    with pytest.raises(DownloadError, match="wrong checksum"):
-        get(endless)
-    assert endless.ranges == [None]
+def test_answer_of_unknown_length_is_read_no_further_than_the_size(get):
+    assert get(Mirror(CONTENT + LIE * 100, content_length=None)).read_bytes() == CONTENT
 
 
 NO_FILE = [
+    (Mirror(status=99), "BadStatusLine HTTP/1.0 99"),
     (Mirror(CONTENT, status=404), "answered 404 Not Found"),
     (Mirror(CONTENT, status=503), "answered 503 Service Unavailable"),
-    (Mirror(CONTENT, status=416), "answered 416 Requested Range Not Satisfiable"),
+    (Mirror(CONTENT, status=416), f"answered 416 {HTTPStatus(416).phrase}"),
     (
         Mirror(b"<html>log in", content_type="text/html; charset=utf-8"),
         "answered with a web page instead of the file",

@@ -1,0 +1,235 @@
+"""CIFAR-10 from a miniature archive in the official layout, served on this machine or put there by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import re
+import socket
+import struct
+import tarfile
+import warnings
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import torch
+from servers import Mirror, serving
+from torchvision.datasets import CIFAR10
+
+from resnet_course.data import cifar10
+from resnet_course.download import DownloadError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+PICTURES = np.random.default_rng(0).integers(0, 256, (len(BATCHES), 4, 3, 32, 32), dtype=np.uint8)
+LABELS = np.random.default_rng(1).integers(0, 10, (len(BATCHES), 4))
+FOLDER, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
+
+
+def pickle_of_python_2(value) -> bytes:
+    """The opcodes that Python 2 and the numpy of 2009 wrote: byte strings, and a dtype with align=0."""
+    if isinstance(value, str | bytes):
+        value = value if isinstance(value, bytes) else value.encode()
+        return b"T" + struct.pack("<i", len(value)) + value
+    if isinstance(value, int):
+        return b"J" + struct.pack("<i", value)
+    if isinstance(value, list):
+        return b"(" + b"".join(map(pickle_of_python_2, value)) + b"l"
+    if isinstance(value, dict):
+        return b"(" + b"".join(pickle_of_python_2(part) for item in value.items() for part in item) + b"d"
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    shape = b"(" + b"".join(map(pickle_of_python_2, value.shape)) + b"t"
+    dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    return empty + b"(K\x01" + shape + dtype + b"\x89" + pickle_of_python_2(value.tobytes()) + b"tb"
+
+
+@pytest.fixture
+def archive(monkeypatch):
+    """The bytes of the miniature; its checksums take the place of the official ones."""
+    files = {"batches.meta": {"num_cases_per_batch": 4, "label_names": list(CLASSES), "num_vis": 3072}}
+    for name, pictures, labels in zip(BATCHES, PICTURES, LABELS, strict=True):
+        data = pictures.reshape(len(pictures), -1)
+        files[name] = {
+            "batch_label": name,
+            "labels": labels.tolist(),
+            "data": data,
+            "filenames": ["a.png"] * 4,
+        }
+    files = {name: b"\x80\x02" + pickle_of_python_2(content) + b"." for name, content in files.items()}
+    with tarfile.open(fileobj=(packed := io.BytesIO()), mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{FOLDER}/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    packed = packed.getvalue()
+
+    md5 = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5[name]] for name in BATCHES[:-1]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
+    monkeypatch.setattr(cifar10, "SIZE", len(packed))
+    monkeypatch.setattr(cifar10, "MD5", hashlib.md5(packed).hexdigest())
+    return packed
+
+
+@pytest.fixture
+def mirror(archive, monkeypatch):
+    """The one mirror, running."""
+    monkeypatch.setenv("no_proxy", "*")
+    with serving(Mirror(archive)) as mirror:
+        monkeypatch.setattr(cifar10, "MIRRORS", (mirror.url,))
+        yield mirror
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The folder "data" of the home folder `tmp_path`, made."""
+    root = tmp_path / "data"
+    root.mkdir()
+    return root
+
+
+def assert_complete(train, test):
+    assert torch.equal(train.images, torch.from_numpy(PICTURES[:5].reshape(-1, 3, 32, 32)))
+    assert torch.equal(test.images, torch.from_numpy(PICTURES[5]))
+    assert train.labels.tolist() == LABELS[:5].flatten().tolist()
+    assert test.labels.tolist() == LABELS[5].tolist()
+
+
+def test_mirrors_offer_the_file_that_torchvision_knows():
+    assert len({urlsplit(url).netloc for url in cifar10.MIRRORS}) == 4
+    assert all(urlsplit(url).path.endswith(f"/{CIFAR10.filename}") for url in cifar10.MIRRORS)
+    assert cifar10.MIRRORS[-1] == CIFAR10.url
+    assert CIFAR10.tgz_md5 == cifar10.MD5
+
+
+def test_downloads_unpacks_and_reads(tmp_path, mirror, capfd):
+    assert not cifar10.is_present(tmp_path)
+    train, test = cifar10.load(tmp_path)
+    assert_complete(train, test)
+    for image_set in (train, test):
+        assert image_set.images.is_contiguous()
+        assert (image_set.name, image_set.classes) == ("CIFAR-10", CLASSES)
+    official = CIFAR10(tmp_path / "data", train=False)
+    assert np.array_equal(official[3][0], test.images[3].permute(1, 2, 0))
+    assert (official[3][1], tuple(official.classes)) == (int(test.labels[3]), test.classes)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"Downloading {ARCHIVE} \(0\.\d MB\) from {urlsplit(mirror.url).netloc}\.\n", err)
+
+
+def test_second_load_asks_nobody(tmp_path, mirror):
+    cifar10.load(tmp_path)
+    assert cifar10.is_present(tmp_path)
+    assert_complete(*cifar10.load(tmp_path))
+    assert len(mirror.ranges) == 1
+    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == [FOLDER, ARCHIVE]
+
+
+def test_archive_put_there_by_hand_is_used(tmp_path, root, archive, mirror):
+    (root / ARCHIVE).write_bytes(archive)
+    assert cifar10.is_present(tmp_path)
+    assert_complete(*cifar10.load(tmp_path))
+    assert mirror.ranges == []
+
+
+def test_truncated_archive_put_there_by_hand_is_replaced(tmp_path, root, archive, mirror, capsys):
+    (root / ARCHIVE).write_bytes(archive[:-1])
+    assert not cifar10.is_present(tmp_path)
+    assert_complete(*cifar10.load(tmp_path))
+    assert f"{ARCHIVE} is not the file that it should be" in capsys.readouterr().err
+
+
+def test_folder_needs_no_archive(tmp_path, mirror):
+    cifar10.load(tmp_path)
+    (tmp_path / "data" / ARCHIVE).unlink()
+    assert cifar10.is_present(tmp_path)
+    assert_complete(*cifar10.load(tmp_path))
+    assert len(mirror.ranges) == 1
+
+
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
+def test_damaged_folder_is_unpacked_anew(tmp_path, mirror, name, damage, capsys):
+    cifar10.load(tmp_path)
+    file = tmp_path / "data" / FOLDER / name
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes(content[:-1] + (b"!" if damage == "changed" else b""))
+    assert_complete(*cifar10.load(tmp_path))
+    assert f"{file.parent} is incomplete or damaged; unpacking it anew." in capsys.readouterr().err
+    assert len(mirror.ranges) == 1
+
+
+def test_interrupted_unpacking_is_noticed_and_done_again(tmp_path, mirror, monkeypatch):
+    def extract_two(tar, path):
+        for member in tar.getmembers()[:2]:
+            tar.extract(member, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extractall", extract_two)
+        with pytest.raises(KeyboardInterrupt):
+            cifar10.load(tmp_path)
+    assert not (tmp_path / "data" / FOLDER).exists()
+    (tmp_path / "data" / f"{FOLDER}.part" / "half").touch()
+    assert_complete(*cifar10.load(tmp_path))
+    assert len(mirror.ranges) == 1
+    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == [FOLDER, ARCHIVE]
+
+
+def test_full_disk_is_a_clear_error(tmp_path, mirror, monkeypatch):
+    def extract_nothing(tar, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", extract_nothing)
+    folder = tmp_path / "data" / FOLDER
+    message = f"{tmp_path / 'data' / ARCHIVE} cannot be unpacked into {folder}: No space left on device"
+    with pytest.raises(DownloadError, match=re.escape(message)):
+        cifar10.load(tmp_path)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_without_a_network_the_error_says_what_to_do(tmp_path, archive, monkeypatch, patient):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("resnet_course.download.PAUSE", 0.0)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    urls = (f"http://{host}/a/{ARCHIVE}", f"http://{host}/b/{ARCHIVE}")
+    monkeypatch.setattr(cifar10, "MIRRORS", urls)
+    with pytest.raises(DownloadError) as caught:
+        cifar10.load(tmp_path, patient=patient)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{ARCHIVE} could not be downloaded from {host}, {host}."
+    assert [line.startswith(f"  {host}: ") for line in lines[1:3]] == [True, True]
+    assert lines[3:] == [
+        f"By hand: fetch one of these with a browser and put it, as {ARCHIVE}, into {tmp_path / 'data'}:",
+        *(f"  {url}" for url in urls),
+    ]
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_impatience_reaches_the_download(tmp_path, archive, monkeypatch):
+    def refuse(*arguments, patient, **options):
+        raise DownloadError(f"patient is {patient}")
+
+    monkeypatch.setattr(cifar10, "download", refuse)
+    with pytest.raises(DownloadError, match="patient is False"):
+        cifar10.load(tmp_path, patient=False)
+
+
+def test_numpys_complaint_about_the_official_files_is_not_shown(tmp_path, mirror, monkeypatch):
+    """Only some numpy versions complain (2.4.0 does), so the reader is made to."""
+    load_meta = CIFAR10._load_meta
+
+    def complain(self):
+        message = "dtype(): align should be passed as Python or NumPy boolean but got `align=0`."
+        warnings.warn(message, np.exceptions.VisibleDeprecationWarning, stacklevel=2)
+        load_meta(self)
+
+    monkeypatch.setattr(CIFAR10, "_load_meta", complain)
+    assert_complete(*cifar10.load(tmp_path))
