@@ -300,17 +300,17 @@ class _Run:
         torch.set_rng_state(training["global_generator"])
         self.history.epochs.extend(training["history"])
         self.last_weights = self._weights()
-        best = checkpoint.load(self.out / "best.pt")
-        self.best_weights = best.state_dict
+        self.best_weights = checkpoint.load(self.out / "best.pt").state_dict
         say(f"resuming after epoch {len(self.history.epochs)} of {self.recipe.epochs}")
 
     def stop_diverged(self, epoch: int, step: int, learning_rate: float) -> None:
         """Put the weights from before this epoch back and raise TrainingDiverged."""
         self.model.load_state_dict(self.last_weights)
         raise TrainingDiverged(
-            f"the loss is not a finite number in epoch {epoch}, step {step}, at learning rate "
-            f"{learning_rate:.2g}; likely causes: a learning rate that is too high (try a tenth of it), a std of "
-            "0 in the normalisation, or bf16 (try precision fp32). The model has the weights from before this epoch."
+            f"the loss is not a finite number in epoch {epoch}, step {step}, "
+            f"at learning rate {learning_rate:.2g}; likely causes: a learning rate that is too high "
+            "(try a tenth of it), a std of 0 in the normalisation, or bf16 (try precision fp32). "
+            "The model has its weights from before this epoch."
         )
 
     def keep_best(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections import OrderedDict
 from importlib import resources
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
+from resnet_course.checkpoint import CheckpointError, read_tensors
 from resnet_course.console import say
 from resnet_course.download import DownloadError, download
 from resnet_course.resnet import ResNet, resnet18
@@ -118,15 +118,11 @@ def _imagenet(patient: bool) -> Path:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise WeightsError(
-            f"weights: {str(path)!r} is no file; give a path or one of: {', '.join(WEIGHTS_SOURCES)}"
-        )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
-        raise WeightsError(f"weights: {path} cannot be read as a file of tensors ({reason})") from None
+        state = read_tensors(path)
+    except CheckpointError as error:
+        legal = ", ".join(WEIGHTS_SOURCES)
+        raise WeightsError(f"weights: {error}; give a file of a state dict, or one of: {legal}") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]  # a checkpoint of this course serves as weights too
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):

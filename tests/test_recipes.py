@@ -1,0 +1,59 @@
+"""The original is the published recipe; no other has its flaws; wrong values list the right ones."""
+
+from dataclasses import replace
+
+import pytest
+
+from resnet_course.recipes import LAPTOP, ORIGINAL, RECIPES, Recipe
+
+
+def test_original_is_the_published_recipe():
+    published = {
+        "image_size": 224,
+        "mean": (0.4914, 0.4822, 0.4465),
+        "std": (0.2023, 0.1994, 0.2010),
+        "train_from": "layer4",
+        "dropout": 0.5,
+        "epochs": 10,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "weight_decay": 1e-4,
+        "decay_all": True,
+        "schedule": "plateau",
+        "label_smoothing": 0.0,
+        "precision": "fp32",
+        "batchnorm_moves": True,
+        "select_on_test": True,
+    }
+    assert {name: getattr(ORIGINAL, name) for name in published} == published
+
+
+def test_no_other_recipe_has_the_flaws():
+    for recipe in RECIPES.values():
+        assert (recipe.batchnorm_moves or recipe.select_on_test) == (recipe is ORIGINAL), recipe.name
+
+
+def test_round_trip_through_plain_values():
+    for recipe in RECIPES.values():
+        assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adam"}, "optimizer is 'adam'; it must be one of: adamw, sgd"),
+        ({"augmentation": "flip"}, "augmentation is 'flip'; it must be one of: none, crop_flip, original"),
+        ({"epochs": 0}, "epochs is 0; it must be a whole number from 1 on"),
+        ({"image_size": 64.0}, "image_size is 64.0; it must be a whole number from 1 on"),
+        (
+            {"dropout": 1.0},
+            "dropout is 1.0 and label_smoothing 0.0; both must be from 0 up to, not including, 1",
+        ),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0 and weight_decay 0.05; the first must be above 0"),
+    ],
+)
+def test_a_wrong_value_is_an_error_that_says_what_is_right(changes, message):
+    with pytest.raises(ValueError) as error:
+        replace(LAPTOP, **changes)
+    assert str(error.value).startswith(message)

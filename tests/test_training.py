@@ -1,0 +1,244 @@
+"""The loop: schedules against PyTorch's, resume, interrupts, divergence, and that it learns at all."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from resnet_course import checkpoint, training
+from resnet_course.checkpoint import CheckpointError
+from resnet_course.data import DataError, ImageSet, Splits, carve
+from resnet_course.evaluation import evaluate
+from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
+from resnet_course.resnet import resnet18
+from resnet_course.training import TrainingDiverged, fit, one_cycle, plateau
+from resnet_course.transfer import freeze
+
+TINY = replace(REDUCED, epochs=4, batch_size=32, dropout=0.5)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    """Dark pictures and bright ones, 128 to train and 32 to validate: any loop that works learns them."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(160) % 2
+    noise = torch.randint(0, 160, (160, 3, 32, 32), generator=generator)
+    images = (noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+    return carve(ImageSet(images, labels, ("dark", "bright"), "noise"), 0.2)
+
+
+def fresh_model(width=8):
+    torch.manual_seed(0)
+    return resnet18(2, width=width, dropout=0.5)
+
+
+def losses(history):
+    return history.values("train_loss") + history.values("val_loss")
+
+
+def test_one_cycle_rises_to_one_and_falls_to_zero():
+    points = [one_cycle(step / 1000) for step in range(1001)]
+    assert points[0] == 0 and points[-1] == pytest.approx(0) and max(points) == points[200] == 1
+    assert points[:201] == sorted(points[:201]) and points[200:] == sorted(points[200:], reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_plateau_is_torchs_reduce_on_plateau(seed):
+    accuracies = (
+        torch.rand(30, generator=torch.Generator().manual_seed(seed)).mul(100).round().div(100).tolist()
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=2, factor=0.5, eps=0)
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        theirs.step(accuracy)
+        assert plateau(accuracies[:epoch]) == optimizer.param_groups[0]["lr"]
+
+
+def test_fit_learns_and_leaves_the_best_epoch_in_eval_mode(sets, tmp_path):
+    train, val = sets
+    model = fresh_model(width=16)
+    history = fit(model, train, val, replace(TINY, epochs=6, dropout=0.0), tmp_path)
+    assert history.best["val_accuracy"] > 0.8, "dark and bright are told apart"
+    assert not model.training
+    assert evaluate(model, val, TINY).accuracy == history.best["val_accuracy"]
+    best = checkpoint.load(tmp_path / "best.pt")
+    assert best.metrics["best_val_accuracy"] == history.best["val_accuracy"]
+    assert best.classes == train.classes and best.side == 32 and best.dataset == "noise"
+    assert json.loads((tmp_path / "history.json").read_text()) == history.epochs
+    wanted = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+    assert [entry.keys() for entry in history.epochs] == [wanted] * 6
+
+
+def test_same_seed_same_losses_and_the_global_random_numbers_are_left_alone(sets):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    runs = []
+    for _ in range(2):
+        model = fresh_model()
+        torch.manual_seed(5)
+        runs.append(losses(fit(model, *sets, replace(TINY, epochs=2))))
+        assert torch.rand(1) == expected
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(("schedule", "stop_after"), [("one_cycle", 1), ("plateau", 3)])
+def test_resume_gives_the_same_losses_as_no_break(sets, tmp_path, monkeypatch, stop_after, schedule):
+    recipe = replace(TINY, schedule=schedule)
+    whole = fresh_model()
+    uninterrupted = fit(whole, *sets, recipe)
+
+    train_epoch = training.train_epoch
+
+    def stopping(run, train):
+        if len(run.history.epochs) == stop_after:
+            raise KeyboardInterrupt
+        return train_epoch(run, train)
+
+    monkeypatch.setattr(training, "train_epoch", stopping)
+    first = fit(fresh_model(), *sets, recipe, tmp_path)
+    assert first.interrupted and len(first.epochs) == stop_after
+    monkeypatch.setattr(training, "train_epoch", train_epoch)
+    torch.manual_seed(99)
+    model = resnet18(2, width=8, dropout=0.5)  # other weights, other random numbers: all comes from the file
+    resumed = fit(model, *sets, recipe, tmp_path, resume=True)
+    assert losses(resumed) == pytest.approx(losses(uninterrupted), abs=1e-5)
+    for name, tensor in whole.state_dict().items():
+        assert torch.allclose(model.state_dict()[name], tensor, atol=1e-5), name
+
+
+def test_resuming_a_finished_training_changes_nothing(sets, tmp_path):
+    recipe = replace(TINY, epochs=2)
+    done = fit(fresh_model(), *sets, recipe, tmp_path)
+    again = fit(model := fresh_model(), *sets, recipe, tmp_path, resume=True)
+    assert again.epochs == done.epochs
+    assert evaluate(model, sets[1], recipe).accuracy == done.best["val_accuracy"]
+
+
+def test_resume_refuses_another_training_and_starts_anew_without_one(sets, tmp_path, capsys):
+    fit(fresh_model(), *sets, replace(TINY, epochs=1), tmp_path, resume=True)
+    assert "nothing to resume" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match=r"its recipe was .* and now it is"):
+        fit(fresh_model(), *sets, replace(TINY, epochs=2), tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="its number of pictures was 128, and now it is 100"):
+        fit(fresh_model(), sets[0].limit(100), sets[1], replace(TINY, epochs=1), tmp_path, resume=True)
+
+
+def interrupt_at(monkeypatch, wanted_step):
+    """Press Ctrl-C in the middle of a training step."""
+    steps = {"taken": 0}
+    cross_entropy = torch.nn.functional.cross_entropy
+
+    def counting(*args, **options):
+        steps["taken"] += 1
+        if steps["taken"] == wanted_step:
+            raise KeyboardInterrupt
+        return cross_entropy(*args, **options)
+
+    monkeypatch.setattr(training.F, "cross_entropy", counting)
+
+
+def test_an_interrupt_in_the_first_epoch_keeps_what_was_learned(sets, tmp_path, monkeypatch, capsys):
+    model = fresh_model()
+    before = model.state_dict()["fc.weight"].clone()
+    interrupt_at(monkeypatch, 3)
+    history = fit(model, *sets, TINY, tmp_path)
+    assert history.interrupted and len(history.epochs) == 1
+    assert not torch.equal(model.state_dict()["fc.weight"], before)
+    assert torch.equal(
+        checkpoint.load(tmp_path / "best.pt").state_dict["fc.weight"], model.state_dict()["fc.weight"]
+    )
+    assert not (tmp_path / "last.pt").exists(), "half an epoch is nothing to resume from"
+    assert "stopped by hand; the model's weights are from epoch 1" in capsys.readouterr().err
+
+
+def test_an_interrupt_later_keeps_the_best_whole_epoch(sets, monkeypatch):
+    model = fresh_model()
+    interrupt_at(monkeypatch, 9)  # 4 steps and a validation an epoch
+    history = fit(model, *sets, TINY)
+    assert history.interrupted and 1 <= len(history.epochs) < 4
+    assert evaluate(model, sets[1], TINY).accuracy == history.best["val_accuracy"]
+
+
+def test_an_interrupt_before_the_first_step_returns_an_empty_history(sets, monkeypatch):
+    interrupt_at(monkeypatch, 1)
+    history = fit(fresh_model(), *sets, TINY)
+    assert history.interrupted and history.epochs == []
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(sets, tmp_path):
+    model = fresh_model()
+    recipe = replace(TINY, optimizer="sgd", learning_rate=1e20, schedule="constant")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(TrainingDiverged) as error:
+        fit(model, *sets, recipe, tmp_path)
+    for part in (
+        "epoch 1, step 2",
+        "learning rate 1e+20",
+        "learning rate that is too high",
+        "std of 0",
+        "bf16",
+    ):
+        assert part in str(error.value)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_frozen_parts_stay_bit_identical_through_fit(sets):
+    model = freeze(fresh_model(), "layer4")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fit(model, *sets, replace(TINY, epochs=1))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) != name.startswith(("layer4", "fc")), name
+
+
+def test_sets_that_do_not_fit_are_refused(sets):
+    train, val = sets
+    with pytest.raises(DataError, match="train has 2 classes, val 2, the model 5 outputs"):
+        fit(resnet18(5, width=8), train, val, TINY)
+    with pytest.raises(DataError, match="1 pictures to train on and 32 to validate on"):
+        fit(fresh_model(), train.limit(1), val, TINY)
+    frozen = fresh_model().requires_grad_(False)
+    with pytest.raises(ValueError, match="every parameter of the model is frozen"):
+        fit(frozen, train, val, TINY)
+
+
+def test_the_original_learns_from_train_and_val_and_chooses_on_test(sets):
+    train, val = sets
+    splits = Splits(train, val, val.limit(10))
+    assert training.learning_and_choosing(splits, LAPTOP) == (train, val)
+    learn, choose = training.learning_and_choosing(splits, ORIGINAL)
+    assert len(learn) == len(train) + len(val) and choose is splits.test
+
+
+def test_one_step_of_the_original_is_the_published_one(sets):
+    """One epoch by the recipe against a plain loop written from the published description."""
+    train, val = sets[0].limit(64), sets[1].limit(8)
+    recipe = replace(ORIGINAL, image_size=64, epochs=1)
+    torch.manual_seed(0)
+    model = freeze(resnet18(2, width=8, dropout=0.5), "layer4", batchnorm_moves=True)
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    history = fit(model, train, val, recipe)
+
+    torch.manual_seed(0)
+    theirs = resnet18(2, width=8, dropout=0.5)
+    theirs.load_state_dict(start)
+    for name, parameter in theirs.named_parameters():
+        parameter.requires_grad = name.startswith(("layer4", "fc"))
+    trainable = [p for p in theirs.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=5e-4, weight_decay=1e-4)
+    total = 0.0
+    torch.manual_seed(recipe.seed)
+    theirs.train()
+    for x, y in training.train_batches(train, recipe, torch.Generator().manual_seed(recipe.seed)):
+        optimizer.zero_grad()
+        loss = torch.nn.CrossEntropyLoss()(theirs(x), y)
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(y)
+    assert history.epochs[0]["train_loss"] == pytest.approx(total / 64, rel=1e-4)
+    assert math.isclose(history.epochs[0]["learning_rate"], 5e-4)
+    moved = theirs.state_dict()["layer1.0.bn1.running_mean"]
+    assert not torch.equal(moved, start["layer1.0.bn1.running_mean"]), "the flaw: frozen statistics move"
+    assert torch.allclose(model.state_dict()["layer1.0.bn1.running_mean"], moved, atol=1e-4)

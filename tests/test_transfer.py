@@ -1,0 +1,198 @@
+"""Frozen means frozen; trunk and head are the network; weights that do not fit are named."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from resnet_course import transfer
+from resnet_course.download import DownloadError
+from resnet_course.resnet import resnet18
+from resnet_course.transfer import (
+    TRAIN_FROM,
+    WeightsError,
+    build_model,
+    freeze,
+    load_weights,
+    parameter_groups,
+    split_at,
+)
+
+# The parts that are frozen for each train_from, written out by hand.
+FROZEN = {
+    "all": (),
+    "layer1": ("conv1", "bn1"),
+    "layer2": ("conv1", "bn1", "layer1"),
+    "layer3": ("conv1", "bn1", "layer1", "layer2"),
+    "layer4": ("conv1", "bn1", "layer1", "layer2", "layer3"),
+    "fc": ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4"),
+}
+
+
+def snapshot(model):
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def train_steps(model, steps):
+    """Train as a learner's own loop would: calling train() before every step."""
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.1), lr=1e-2)
+    for _ in range(steps):
+        model.train()
+        x = torch.randn(4, 3, 32, 32, generator=generator)
+        loss = F.cross_entropy(model(x), torch.randint(0, 3, (4,), generator=generator))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("train_from", TRAIN_FROM)
+def test_frozen_parameters_and_buffers_stay_bit_identical_over_50_steps(train_from):
+    torch.manual_seed(0)
+    model = freeze(resnet18(3, width=8, dropout=0.5), train_from)
+    before = snapshot(model)
+    train_steps(model, 50)
+    for name, tensor in model.state_dict().items():
+        frozen = name.split(".")[0] in FROZEN[train_from]
+        same = torch.equal(tensor, before[name])
+        assert same == frozen, f"{name} {'moved' if frozen else 'did not move'}"
+
+
+def test_freezing_survives_train_calls_and_a_deep_copy():
+    model = freeze(resnet18(3, width=8), "layer4")
+    model.eval()
+    clone = copy.deepcopy(model.train())
+    for network in (model, clone):
+        network.layer1[0].bn1.train()
+        assert not any(module.training for module in network.layer3.modules())
+        assert all(module.training for module in network.layer4.modules())
+    assert clone.layer1[0].train.__self__ is clone.layer1[0]
+
+
+def test_freezing_can_be_undone():
+    model = freeze(freeze(resnet18(3, width=8), "fc"), "all").train()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(module.training for module in model.modules())
+
+
+def test_the_original_flaw_moves_statistics_but_no_parameter():
+    torch.manual_seed(0)
+    model = freeze(resnet18(3, width=8), "layer4", batchnorm_moves=True)
+    before = snapshot(model)
+    train_steps(model, 3)
+    now = model.state_dict()
+    assert not torch.equal(now["layer1.0.bn1.running_mean"], before["layer1.0.bn1.running_mean"])
+    assert torch.equal(now["layer1.0.bn1.weight"], before["layer1.0.bn1.weight"])
+
+
+@pytest.mark.parametrize("train_from", TRAIN_FROM)
+def test_head_of_trunk_is_the_network(train_from):
+    model = resnet18(5, width=8).eval()
+    trunk, head = split_at(model, train_from)
+    x = torch.randn(2, 3, 40, 40)
+    assert torch.equal(head(trunk(x)), model(x))
+    owned = {id(p) for p in trunk.parameters()} | {id(p) for p in head.parameters()}
+    assert owned == {id(p) for p in model.parameters()}, "trunk and head share the network's own parameters"
+    assert {name.split(".")[0] for name, _ in trunk.named_parameters()} == set(FROZEN[train_from])
+
+
+def test_unknown_train_from_lists_the_legal_ones():
+    for call in (lambda: freeze(resnet18(2, 8), "layer5"), lambda: build_model(2, "none", "layer5")):
+        with pytest.raises(
+            ValueError, match="'layer5'; it must be one of: all, layer1, layer2, layer3, layer4, fc"
+        ):
+            call()
+
+
+def test_build_model_takes_a_file_all_but_its_head(tmp_path):
+    torch.manual_seed(1)
+    source = resnet18(1000, width=8)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    model = build_model(4, tmp_path / "w.pth", train_from="fc", dropout=0.25)
+    assert model.fc.out_features == 4 and model.dropout.p == 0.25
+    for name, tensor in source.state_dict().items():
+        if not name.startswith("fc."):
+            assert torch.equal(model.state_dict()[name], tensor), name
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["fc.weight", "fc.bias"]
+
+
+def test_none_means_random_and_untouched_statistics():
+    for weights in ("none", None):
+        torch.manual_seed(3)
+        model = build_model(4, weights, train_from="all")
+        assert model.width == 64 and float(model.bn1.running_mean.abs().max()) == 0
+
+
+def test_files_that_do_not_fit_are_described(tmp_path):
+    state = resnet18(10, width=8).state_dict()
+    del state["layer1.0.conv1.weight"]
+    state["layer9.weight"] = torch.zeros(1)
+    state["layer2.0.conv1.weight"] = torch.zeros(3, 3)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError) as error:
+        load_weights(tmp_path / "w.pth")
+    text = str(error.value)
+    assert "does not fit ResNet-18" in text and "\n" not in text
+    assert "1 missing: layer1.0.conv1.weight" in text
+    assert "1 unexpected: layer9.weight" in text
+    assert "1 of the wrong shape: layer2.0.conv1.weight is [3, 3], not [16, 8, 3, 3]" in text
+
+
+class Malicious:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('the pickle ran')",))
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights at all", pickle.dumps(Malicious()), None])
+def test_files_that_are_no_weights_are_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "w.pth"
+    if content is None:
+        torch.save([1, 2, 3], path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError) as error:
+        load_weights(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_file_lists_the_sources(tmp_path):
+    with pytest.raises(
+        WeightsError, match=r"there is no such file; .* one of: auto, imagenet, builtin, none"
+    ):
+        load_weights(tmp_path / "absent.pth")
+
+
+def test_auto_says_that_it_took_the_builtin_weights_and_why(monkeypatch, capsys):
+    def refuse(*args, patient, **options):
+        assert not patient, "auto must not wait on a slow server"
+        raise DownloadError("no network\nby hand: …")
+
+    monkeypatch.setattr(transfer, "download", refuse)
+    state = load_weights("auto")
+    assert len(state["conv1.weight"]) == 16
+    assert "built-in weights" in (said := capsys.readouterr().err) and "no network" in said
+
+
+def test_auto_takes_imagenet_where_it_can(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "resnet18.pth"
+    torch.save(resnet18(1000, width=8).state_dict(), path)
+    monkeypatch.setattr(transfer, "download", lambda *args, **options: path)
+    assert len(load_weights("auto")["conv1.weight"]) == 8
+    assert "ImageNet" in capsys.readouterr().err
+
+
+def test_parameter_groups_decay_only_what_should_be():
+    model = freeze(resnet18(3, width=8), "layer4")
+    decayed, free = parameter_groups(model, 0.05)
+    assert decayed["weight_decay"] == 0.05 and free["weight_decay"] == 0
+    named = {id(p): name for name, p in model.named_parameters()}
+    assert all(named[id(p)].endswith("weight") and p.ndim > 1 for p in decayed["params"])
+    assert all(
+        "bn" in named[id(p)] or "downsample.1" in named[id(p)] or named[id(p)] == "fc.bias"
+        for p in free["params"]
+    )
+    everything = [id(p) for group in (decayed, free) for p in group["params"]]
+    assert sorted(everything) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert all(group["weight_decay"] == 0.05 for group in parameter_groups(model, 0.05, decay_all=True))
