@@ -1,26 +1,27 @@
 # Set-up, the same in every notebook: makes resnet_course importable and changes no installed package.
-import importlib.util
 import subprocess
 import sys
+from importlib import invalidate_caches, metadata, util
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 ADDRESS = "https://github.com/OWNER/NAME"
 here = Path.cwd()
 clones = [str(f) for f in (here, *here.parents) if Path(f, "resnet_course", "__init__.py").is_file()]
 sys.path[:0] = clones[:1]
-if not importlib.util.find_spec("resnet_course"):
+if not util.find_spec("resnet_course"):
     if "OWNER/NAME" in ADDRESS:
         raise RuntimeError("this notebook has no address yet: open it in the notebooks folder of the course")
-    with TemporaryDirectory() as folder:
-        # What is installed is pinned to its version, so that pip can only add what is missing.
-        pip, pins = [sys.executable, "-m", "pip"], Path(folder, "installed.txt")
-        pins.write_bytes(subprocess.run([*pip, "list", "--format=freeze"], capture_output=True).stdout)
-        install = [*pip, "install", "--constraint", pins, f"resnet-course @ {ADDRESS}/archive/HEAD.zip"]
-        result = subprocess.run(install, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    importlib.invalidate_caches()
-    if not importlib.util.find_spec("resnet_course"):
-        print(result.stdout.decode(errors="replace")[-800:])
+    # Every installed package is pinned as it is, the first of a name, so that pip can only add packages.
+    found = {str(d.name).lower().replace("_", "-"): d.version for d in reversed([*metadata.distributions()])}
+    pins = Path(mkdtemp(), "installed.txt")
+    pins.write_text("".join(f"{name}==={version}\n" for name, version in found.items()))
+    course = f"resnet-course @ {ADDRESS}/archive/HEAD.zip"
+    install = [sys.executable, "-m", "pip", "install", "--constraint", pins, course]
+    pip = subprocess.run(install, capture_output=True, text=True)
+    invalidate_caches()
+    if not util.find_spec("resnet_course"):
+        print((pip.stdout + pip.stderr)[-1500:])
         raise RuntimeError(f"pip could not add the course: check the network and restart, or get {ADDRESS}")
 import resnet_course
 
