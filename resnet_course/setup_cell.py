@@ -17,7 +17,7 @@ if not util.find_spec("resnet_course"):
     pins = Path(mkdtemp(), "installed.txt")
     pins.write_text("".join(f"{name}==={version}\n" for name, version in found.items()))
     course = f"resnet-course @ {ADDRESS}/archive/HEAD.zip"
-    install = [sys.executable, "-m", "pip", "install", "--constraint", pins, course]
+    install = [sys.executable, "-m", "pip", "install", "--retries=1", "--constraint", pins, course]
     pip = subprocess.run(install, capture_output=True, text=True)
     invalidate_caches()
     if not util.find_spec("resnet_course"):
