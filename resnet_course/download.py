@@ -111,7 +111,8 @@ def _fill(file: BinaryIO, url: str, size: int, timeout: float, may_leave: bool) 
     marks = deque([(time.monotonic(), received)])
     chunks = _insist(url, have, size, timeout, may_leave)
     with progress(total=size, description=urlsplit(url).netloc, unit="B") as bar, closing(chunks):
-        bar.n = bar.initial = have
+        bar.n = bar.initial = bar.last_print_n = have
+        bar.refresh()
         for offset, chunk in chunks:
             if offset == 0:
                 file.truncate(file.seek(0))
