@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -14,15 +15,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
-WHITE = (255, 255, 255, 255)
-
 
 class DataError(ValueError):
     """The data source cannot be used. The message says what was found and what would be right."""
 
 
 class PictureError(ValueError):
-    """One picture cannot be read. The message names it and says why."""
+    """One picture cannot be read. The message is "name: why"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +108,10 @@ def draw_per_class(labels: Tensor, counts: list[int], seed: int) -> Tensor:
 
 def draw_stratified(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
     """Sorted indices of `count` pictures, the classes in their proportions (largest remainder first)."""
-    sizes = torch.bincount(labels, minlength=num_classes).double()
-    shares = sizes * count / max(1, len(labels))
-    counts = shares.floor().long()
-    remainders = (shares - counts).argsort(descending=True, stable=True)
-    counts[remainders[: count - int(counts.sum())]] += 1
+    shares = torch.bincount(labels, minlength=num_classes) * count  # in units of 1 / len(labels) pictures
+    counts = shares // len(labels)
+    by_remainder = (shares % len(labels)).argsort(descending=True, stable=True)
+    counts[by_remainder[: count - int(counts.sum())]] += 1
     return draw_per_class(labels, counts.tolist(), seed)
 
 
@@ -124,11 +122,11 @@ def carve(image_set: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet
     Raises DataError if a class has fewer than two pictures.
     """
     sizes = torch.bincount(image_set.labels, minlength=len(image_set.classes)).tolist()
-    small = [name for name, size in zip(image_set.classes, sizes, strict=True) if size < 2]
-    if small:
+    if min(sizes) < 2:
+        smallest = image_set.classes[sizes.index(min(sizes))]
         raise DataError(
-            f"{image_set.name}: the class {small[0]} has {sizes[image_set.classes.index(small[0])]} picture(s); "
-            "every class needs at least 2, one to learn from and one to check with"
+            f"{image_set.name}: the class {smallest} has {min(sizes)} picture(s); every class needs at least "
+            "2, one to learn from and one to check with"
         )
     counts = [min(size - 1, max(1, round(size * fraction))) for size in sizes]
     part = draw_per_class(image_set.labels, counts, seed)
@@ -143,13 +141,14 @@ def read_picture(source: str | PathLike | bytes | Image.Image | np.ndarray, at_l
     EXIF rotation is applied; transparent parts become white; grey, palette, CMYK, 16-bit and float
     pictures are converted; of an animation the first frame is taken.
 
-    source: a path, the bytes of a file, a PIL picture, or an array: uint8 or float in 0..1,
-        [H, W], [H, W, 3] or [H, W, 4].
+    source: a path, the bytes of a file, a PIL picture (which stays as it is), or an array [H, W], [H, W, 3]
+        or [H, W, 4] of bool, float in 0..1, uint16 in 0..65535, or other integers in 0..255.
     at_least: a shortest side in pixels below which a JPEG may not be shrunk while it is decoded;
         0 decodes it whole. It makes large photographs several times faster to read.
+    Returns a new picture.
     Raises PictureError.
     """
-    name = "the picture"
+    name = str(source) if isinstance(source, str | PathLike) else "the picture"
     try:
         with warnings.catch_warnings():
             # Pillow warns of a decompression bomb from 89 million pixels on, and raises from twice that.
@@ -162,54 +161,59 @@ def read_picture(source: str | PathLike | bytes | Image.Image | np.ndarray, at_l
                 return _to_rgb(_from_array(source))
             if isinstance(source, bytes | bytearray | memoryview):
                 source = io.BytesIO(source)
-            else:
-                name = str(source)
-                if Path(source).is_dir():
-                    raise PictureError(f"{name} is a folder; give the path of a picture file")
+            elif not isinstance(source, str | PathLike):
+                found = type(source).__name__
+                raise ValueError(f"is a {found}; give a path, the bytes of a file, a PIL picture or an array")
+            elif Path(source).is_dir():
+                raise ValueError("is a folder; give the path of a picture file")
             with Image.open(source) as picture:
-                if at_least and picture.format == "JPEG":
-                    picture.draft("RGB", (at_least, at_least))
+                if at_least:
+                    picture.draft(None, (at_least, at_least))
                 return _to_rgb(picture)
-    except PictureError:
-        raise
     except FileNotFoundError:
-        raise PictureError(f"{name}: there is no such file") from None
+        reason = "there is no such file"
     except UnidentifiedImageError:
-        raise PictureError(f"{name} is not a picture that can be read; PNG and JPEG always can") from None
+        reason = "not a picture that can be read; PNG and JPEG always can"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(f"{name} claims more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it") from None
+        reason = f"claims more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it"
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"{name} cannot be read: {reason}") from None
+    raise PictureError(f"{name}: {reason}")
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
+    """A copy in 8-bit RGB, upright."""
+    if 0 in picture.size:
+        raise ValueError(f"has no pixels, {picture.width} x {picture.height}")
     picture.load()
-    if picture.mode == "RGB" and not picture.getexif():
-        return picture.copy() if picture.readonly else picture
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _from_array(np.asarray(picture))
+    with suppress(Exception):  # EXIF that cannot be read at all is no reason to refuse a picture either
+        picture = ImageOps.exif_transpose(picture)
+    # Pillow clips deep grey to 255 instead of scaling it. The mode says where white is, not the brightest
+    # pixel: a dark 16-bit picture stays dark. Pillow reads 16-bit files as any of the modes I….
+    if picture.mode.startswith("I"):
+        picture = _from_array(np.asarray(picture).clip(0, 65535).astype(np.uint16))
+    elif picture.mode == "F":  # files hold 0..1 as a rule; what Pillow itself converts to F has 0..255
+        pixels = np.nan_to_num(np.asarray(picture))
+        picture = _from_array((pixels / (1 if pixels.max() <= 1 else 255)).clip(0, 1))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture)
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("RGB")
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
-    """A PIL picture of an array; integers above 255 count as 16-bit, floats up to 1 as 0..1."""
+    """A PIL picture of an array; its dtype says which value is white."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
-        raise PictureError(f"the array has shape {list(array.shape)}; it must be [H, W], [H, W, 3] or [H, W, 4]")
-    if array.dtype == np.uint8:
-        return Image.fromarray(array)
-    if array.dtype == bool:
-        return Image.fromarray(array.astype(np.uint8) * 255)
-    values = np.nan_to_num(array.astype(np.float64))
-    if np.issubdtype(array.dtype, np.integer):
-        scale = 257 if array.dtype == np.uint16 or values.max() > 255 else 1
-    else:
-        scale = 1 / 255 if values.max() <= 1 else 1
-    return Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
+        shape = list(array.shape)
+        raise ValueError(f"is an array of shape {shape}; it must be [H, W], [H, W, 3] or [H, W, 4]")
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"is an array of {array.dtype}; it must be bool, integer or float")
+    white = 1 if array.dtype.kind in "bf" else 65535 if array.dtype.str[1:] == "u2" else 255
+    pixels = np.rint(array.astype(np.float32) * (255 / white))
+    if not 0 <= pixels.min() <= pixels.max() <= 255:
+        found = f"{array.dtype} from {array.min():g} to {array.max():g}"
+        raise ValueError(f"is an array of {found}; its values must lie in 0..{white}")
+    return Image.fromarray(pixels.astype(np.uint8))
 
 
 def square(picture: Image.Image, size: int) -> np.ndarray:
@@ -223,4 +227,4 @@ def square(picture: Image.Image, size: int) -> np.ndarray:
         left, top = (width - side) // 2, (height - side) // 2
         box = (left, top, left + side, top + side)
         picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
-    return np.asarray(picture)
+    return np.array(picture)
