@@ -118,10 +118,11 @@ def _fill(file: BinaryIO, url: str, size: int, timeout: float, may_leave: bool) 
                 file.truncate(file.seek(0))
                 all_from_here = True
             file.write(chunk)
-            bar.update(offset + len(chunk) - bar.n)
+            have = offset + len(chunk)
+            bar.update(have - bar.n)
             received += len(chunk)
             marks.append((time.monotonic(), received))
-            if may_leave:
+            if may_leave and have < size:
                 _leave_if_slow(marks)
     return all_from_here
 

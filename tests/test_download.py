@@ -12,7 +12,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import pytest
-from servers import Mirror, serving
+from servers import PIECE, Mirror, serving
 
 from resnet_course import download as room
 from resnet_course.download import DownloadError, download
@@ -153,6 +153,13 @@ def test_fast_start_does_not_excuse_a_slow_mirror(get):
     assert get(slow, fast, size=len(content), checksum=md5(content)).read_bytes() == content
     assert int(fast.ranges[0].strip("bytes=-")) >= 3_900_000
     assert time.monotonic() - started < 1.8  # the slow mirror alone would take 2 s
+
+
+def test_slow_mirror_is_not_left_when_its_last_byte_is_there(get, monkeypatch):
+    """The last piece comes after 0.7 s, when the average has long been too low."""
+    monkeypatch.setattr(room, "HURRIED_TIMEOUT", 10.0)
+    slow = Mirror(CONTENT, fast_until=len(CONTENT) - PIECE - 1, speed=PIECE / 0.7)
+    assert get(slow, patient=False).read_bytes() == CONTENT
 
 
 def test_break_is_resumed_on_the_same_mirror(get):
