@@ -225,6 +225,6 @@ def square(picture: Image.Image, size: int) -> np.ndarray:
     if (width, height) != (size, size):
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+        picture = picture.crop((left, top, left + side, top + side))  # else pixels beyond it would bleed in
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.array(picture)

@@ -1,0 +1,216 @@
+"""The command line as a user meets it: whole commands, their files, their exit status, their one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_course.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """One trained run on shapes: what most tests look at."""
+    out = tmp_path_factory.mktemp("runs") / "a"
+    status = main(
+        [
+            "train",
+            "--recipe",
+            "reduced",
+            "--data",
+            "shapes",
+            "--limit",
+            "200",
+            "--epochs",
+            "2",
+            "--out",
+            str(out),
+        ]
+    )
+    assert status == 0
+    return out
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "my picture.png"
+    Image.fromarray(np.full((50, 80, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def run(capsys, *arguments):
+    """Exit status, stdout and stderr of a command."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        status = error.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_train_writes_its_three_files(run_folder):
+    assert sorted(path.name for path in run_folder.iterdir()) == ["best.pt", "history.json", "last.pt"]
+    history = json.loads((run_folder / "history.json").read_text(encoding="utf-8"))
+    assert [entry["epoch"] for entry in history] == [1, 2]
+
+
+def test_train_names_result_on_stdout_and_progress_on_stderr(capsys, tmp_path):
+    command = (
+        "train",
+        "--recipe",
+        "reduced",
+        "--data",
+        "shapes",
+        "--limit",
+        64,
+        "--epochs",
+        1,
+        "--weights",
+        "none",
+    )
+    status, out, err = run(capsys, *command, "--out", tmp_path / "b")
+    assert status == 0
+    assert out.startswith(str(tmp_path / "b" / "best.pt")) and out.count("\n") == 1
+    assert "Data: shapes" in err and "epoch 1/1" in err and "minutes" in err
+
+
+def test_resume_on_the_command_line_goes_on(capsys, tmp_path):
+    command = [
+        "train",
+        "--recipe",
+        "reduced",
+        "--data",
+        "shapes",
+        "--limit",
+        64,
+        "--epochs",
+        2,
+        "--out",
+        tmp_path / "c",
+    ]
+    assert run(capsys, *command)[0] == 0
+    status, _, err = run(capsys, *command)
+    assert status == 2 and "holds a training already; add --resume" in err
+    status, _, err = run(capsys, *command, "--resume")
+    assert status == 0 and "resuming after epoch 2 of 2" in err
+
+
+def test_evaluate_json_is_one_object_and_nothing_else(capsys, run_folder):
+    status, out, _ = run(capsys, "evaluate", run_folder / "best.pt", "--data", "shapes", "--json")
+    result = json.loads(out)
+    assert status == 0 and result["n"] == 500 and result["dataset"] == "shapes"
+    assert 0 <= result["accuracy"] <= 1 and 0 <= result["ece"] <= 1
+    assert result["interval"][0] < result["accuracy"] < result["interval"][1]
+    assert len(result["per_class"]) == 10
+    mean = sum(result["per_class"].values()) / 10
+    assert mean == pytest.approx(result["accuracy"]), "500 pictures, 50 a class"
+
+
+def test_evaluate_prints_the_accuracy_with_its_interval(capsys, run_folder):
+    status, out, _ = run(capsys, "evaluate", run_folder / "best.pt", "--data", "shapes", "--split", "val")
+    assert status == 0 and "shapes, val split, 100 pictures" in out and "95% interval" in out
+
+
+def test_evaluate_refuses_classes_that_the_model_does_not_know(capsys, run_folder, tmp_path, picture):
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / "test" / name).mkdir(parents=True)
+        Image.open(picture).save(tmp_path / "pets" / "test" / name / "1.png")
+    status, out, err = run(
+        capsys, "evaluate", run_folder / "best.pt", "--data", f"folder:{tmp_path / 'pets'}"
+    )
+    assert status == 2 and out == "" and "which the model was not trained on" in err and err.count("\n") == 1
+
+
+def test_predict_json_is_one_document(capsys, run_folder, picture):
+    status, out, err = run(capsys, "predict", run_folder / "best.pt", picture, picture, "--json")
+    results = json.loads(out)
+    assert status == 0 and err == "" and len(results) == 2
+    assert set(results[0]) == {"path", "label", "confidence", "probabilities"}
+    assert results[0]["path"] == str(picture)
+    assert results[0]["confidence"] == max(results[0]["probabilities"].values())
+    assert sum(results[0]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_predict_goes_on_after_a_bad_picture(capsys, run_folder, picture, tmp_path):
+    status, out, err = run(capsys, "predict", run_folder / "best.pt", tmp_path / "absent.png", picture)
+    assert status == 2 and out.startswith(f"{picture}: ") and err.count("\n") == 1 and "no such file" in err
+
+
+BAD = {
+    "no command": ([], "the following arguments are required: COMMAND"),
+    "unknown command": (["fly"], "invalid choice: 'fly'"),
+    "unknown option": (["doctor", "--fast"], "unrecognized arguments: --fast"),
+    "no out": (["train"], "the following arguments are required: --out"),
+    "unknown recipe": (
+        ["train", "--recipe", "fast", "--out", "OUT"],
+        "must be one of: original, laptop, full, reduced",
+    ),
+    "unknown data": (["train", "--data", "mnist", "--out", "OUT"], "auto, cifar10, shapes, folder:PATH"),
+    "missing folder": (["train", "--data", "folder:OUT", "--out", "OUT"], "does not exist"),
+    "missing weights": (["train", "--weights", "OUT", "--out", "OUT"], "auto, imagenet, builtin, none"),
+    "epochs": (["train", "--data", "shapes", "--epochs", "0", "--out", "OUT"], "epochs is 0"),
+    "limit": (
+        ["train", "--data", "shapes", "--limit", "1", "--out", "OUT"],
+        "--limit is 1; it must be 2 or more",
+    ),
+    "missing checkpoint": (["evaluate", "OUT", "--data", "shapes"], "there is no such file"),
+    "missing checkpoint for predict": (["predict", "OUT", "x.png"], "there is no such file"),
+    "no picture": (["predict", "OUT"], "the following arguments are required: PICTURE"),
+    "unknown split": (["evaluate", "OUT", "--split", "dev"], "invalid choice: 'dev'"),
+    "bad address": (["retarget", "nonsense"], "OWNER/NAME"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_status_2_and_one_line(capsys, tmp_path, name):
+    arguments, message = BAD[name]
+    out = tmp_path / "out"
+    status, stdout, err = run(capsys, *(argument.replace("OUT", str(out)) for argument in arguments))
+    assert status == 2 and stdout == ""
+    assert message in err and err.startswith("resnet-course") and err.count("\n") == 1
+    assert not out.exists(), "nothing half-written"
+
+
+def test_a_bad_environment_variable_is_one_line_too(capsys, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_MODE", "fast")
+    status, _, err = run(capsys, "doctor")
+    assert status == 2 and "must be one of: reduced, laptop, full" in err and err.count("\n") == 1
+
+
+def test_doctor_says_what_runs_here(capsys, monkeypatch):
+    from resnet_course import cpu
+
+    monkeypatch.setattr(cpu, "estimate", lambda *args: 61.0)  # seconds of measuring, tested elsewhere
+    status, out, _ = run(capsys, "doctor")
+    assert status == 0
+    for part in ("Python", "torch", "usable cores", "ms", "CIFAR-10", "laptop", "free disk"):
+        assert part in out
+
+
+def test_the_module_runs_as_a_program_and_usage_errors_do_not_wait_for_torch():
+    command = [sys.executable, "-X", "importtime", "-m", "resnet_course", "fly"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and "invalid choice: 'fly'" in result.stderr
+    assert "| torch\n" not in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_keeps_what_was_learned(tmp_path):
+    out = tmp_path / "d"
+    command = [sys.executable, "-m", "resnet_course", "train", "--recipe", "reduced", "--data", "shapes"]
+    process = subprocess.Popen(
+        [*command, "--epochs", "1000", "--out", str(out)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped by hand" in err and "Traceback" not in err
+    assert (out / "best.pt").exists()

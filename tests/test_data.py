@@ -1,0 +1,140 @@
+"""`load` gives three disjoint splits from every source, and says which it took and why."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnet_course import data
+from resnet_course.data import DataError, cifar10, concatenate, load, load_split, shapes
+from resnet_course.download import DownloadError
+from resnet_course.settings import Settings
+
+
+def make_tree(directory, splits, per_class=20, classes=("cat", "dog")):
+    chance = np.random.default_rng(0)
+    for split in splits:
+        for name in classes:
+            (directory / split / name).mkdir(parents=True)
+            for i in range(per_class):
+                pixels = chance.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(directory / split / name / f"{i}.png")
+    return directory
+
+
+def settings_for(source, tmp_path, mode="laptop"):
+    return Settings(mode=mode, data=source, home=tmp_path / "home")
+
+
+def pictures(image_set):
+    return {image.numpy().tobytes() for image in image_set.images}
+
+
+def test_shapes_are_split_without_overlap_and_stratified(tmp_path, capsys):
+    splits = load(settings_for("shapes", tmp_path, mode="reduced"))
+    assert [len(s) for s in (splits.train, splits.val, splits.test)] == [900, 100, 500]
+    assert torch.bincount(splits.val.labels).tolist() == [10] * 10
+    assert len(pictures(splits.train) | pictures(splits.val) | pictures(splits.test)) == 1500
+    assert "Data: shapes" in capsys.readouterr().err
+    again = load(settings_for("shapes", tmp_path, mode="reduced"))
+    assert torch.equal(again.train.images, splits.train.images)
+    assert not (tmp_path / "home").exists(), "shapes need no disk"
+
+
+def test_a_folder_with_all_splits_keeps_them(tmp_path):
+    directory = make_tree(tmp_path / "pets", ("train", "val", "test"))
+    splits = load(settings_for(f"folder:{directory}", tmp_path))
+    assert [len(s) for s in (splits.train, splits.val, splits.test)] == [40, 40, 40]
+    assert splits.train.classes == ("cat", "dog") and splits.train.name == "folder pets"
+
+
+def test_validation_comes_out_of_train_and_test_is_left_alone(tmp_path):
+    directory = make_tree(tmp_path / "pets", ("train", "test"))
+    splits = load(settings_for(f"folder:{directory}", tmp_path))
+    assert [len(s) for s in (splits.train, splits.val, splits.test)] == [36, 4, 40]
+    assert torch.bincount(splits.val.labels).tolist() == [2, 2]
+    assert not (pictures(splits.train) | pictures(splits.val)) & pictures(splits.test)
+
+
+@pytest.mark.parametrize("layout", ["train", "."])
+def test_a_folder_without_test_sets_some_aside_and_says_so(tmp_path, capsys, layout):
+    directory = make_tree(tmp_path / "pets", (layout,))
+    splits = load(settings_for(f"folder:{directory}", tmp_path))
+    assert [len(s) for s in (splits.train, splits.val, splits.test)] == [28, 4, 8]
+    assert len(pictures(splits.train) | pictures(splits.val) | pictures(splits.test)) == 40
+    assert "no test folder: 20% of train are set aside" in capsys.readouterr().err
+    alone = load_split(settings_for(f"folder:{directory}", tmp_path), "test")
+    assert torch.equal(alone.images, splits.test.images), "evaluate sees the pictures that train did not"
+
+
+def test_a_split_that_stands_alone_can_be_evaluated(tmp_path):
+    directory = make_tree(tmp_path / "pets", ("test",))
+    settings = settings_for(f"folder:{directory}", tmp_path)
+    assert len(load_split(settings, "test", side=16)) == 40
+    assert load_split(settings, "test", side=16).images.shape[-1] == 16
+    with pytest.raises(DataError, match="no train folder"):
+        load(settings)
+
+
+def test_an_unknown_split_lists_the_legal_ones(tmp_path):
+    with pytest.raises(DataError, match="split is 'dev'; it must be one of: train, val, test"):
+        load_split(settings_for("shapes", tmp_path), "dev")
+
+
+def test_auto_falls_back_to_shapes_and_says_why(tmp_path, monkeypatch, capsys):
+    def refuse(home, *, patient):
+        assert not patient, "auto must not wait on slow servers"
+        raise DownloadError("no mirror answers\nmirror 1: …")
+
+    monkeypatch.setattr(cifar10, "load", refuse)
+    assert load(settings_for("auto", tmp_path)).train.name == "shapes"
+    assert "because CIFAR-10 cannot be had now: no mirror answers" in capsys.readouterr().err
+
+
+def test_asking_for_cifar10_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch):
+    def refuse(home, *, patient):
+        assert patient
+        raise DownloadError("no mirror answers")
+
+    monkeypatch.setattr(cifar10, "load", refuse)
+    with pytest.raises(DownloadError, match="no mirror answers"):
+        load(settings_for("cifar10", tmp_path))
+
+
+def test_cifar10_keeps_its_test_set_and_gives_a_tenth_of_train_for_validation(tmp_path, monkeypatch, capsys):
+    official = shapes.draw(100, 0), shapes.draw(50, 1)
+    monkeypatch.setattr(cifar10, "load", lambda home, *, patient: official)
+    monkeypatch.setattr(cifar10, "is_present", lambda home: True)
+    splits = load(settings_for("auto", tmp_path))
+    assert [len(s) for s in (splits.train, splits.val, splits.test)] == [90, 10, 50]
+    assert torch.equal(splits.test.images, official[1].images)
+    assert "it is on this disk" in capsys.readouterr().err
+
+
+def test_concatenate():
+    first, second = shapes.draw(10, 0), shapes.draw(20, 1)
+    both = concatenate(first, second)
+    assert len(both) == 30 and torch.equal(both.images[10:], second.images)
+    assert torch.equal(both.labels, torch.cat([first.labels, second.labels]))
+
+
+def test_real_pictures(tmp_path):
+    directory = os.environ.get("RESNET_COURSE_TEST_IMAGES", "")
+    if not Path(directory).is_dir() or not directory:
+        pytest.skip(
+            "RESNET_COURSE_TEST_IMAGES names no folder of CIFAR-10 pictures (train/<class>, test/<class>)"
+        )
+    splits = load(settings_for(f"folder:{directory}", tmp_path))
+    assert splits.train.classes == cifar10.CLASSES
+    assert [len(splits.train), len(splits.val)] == [45_000, 5_000]
+    pixels = torch.cat([splits.train.images, splits.val.images]).double().div_(255)
+    assert pixels.mean((0, 2, 3)).tolist() == pytest.approx([0.49140, 0.48216, 0.44653], abs=1e-4)
+    assert pixels.std((0, 2, 3)).tolist() == pytest.approx([0.24703, 0.24349, 0.26159], abs=1e-4)
+
+
+def test_counts_are_even_enough_to_stratify():
+    for train, test in data.SHAPES_COUNTS.values():
+        assert train % 100 == 0 and test % 10 == 0
