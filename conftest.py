@@ -1,0 +1,92 @@
+"""For every test run: nothing of the user's is touched, and a notebook that goes wrong fails at once."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from queue import Empty
+
+import nbval.kernel
+import nbval.plugin
+import pytest
+
+HOMES = (
+    "RESNET_COURSE_HOME",
+    "TORCH_HOME",
+    "MPLCONFIGDIR",
+    "IPYTHONDIR",
+    "JUPYTER_CONFIG_DIR",
+    "JUPYTER_DATA_DIR",
+    "JUPYTER_RUNTIME_DIR",
+)
+temporary = tempfile.TemporaryDirectory(prefix="resnet_course_tests_", ignore_cleanup_errors=True)
+
+
+def pytest_configure() -> None:
+    """Give the tests, and the kernels that inherit the environment, reduced mode and a home of their own."""
+    for name in list(os.environ):
+        if name.startswith("RESNET_COURSE_") and name != "RESNET_COURSE_TEST_IMAGES":
+            del os.environ[name]
+    os.environ["RESNET_COURSE_MODE"] = "reduced"
+    os.environ.update({name: str(Path(temporary.name, name.lower())) for name in HOMES})
+
+    import matplotlib  # only now, because it looks for its folder when it is imported
+
+    matplotlib.use("Agg")  # not by MPLBACKEND: kernels would inherit it and show no figure
+
+
+def pytest_unconfigure() -> None:
+    """Remove that home."""
+    temporary.cleanup()
+
+
+class WatchedKernel(nbval.kernel.RunningKernel):
+    """A kernel whose death is noticed within a second, and that keeps its reply to the last cell."""
+
+    def await_reply(self, msg_id: str, timeout: float | None = None) -> None:
+        """Wait until the kernel has done what `msg_id` asked for.
+
+        timeout: seconds; None waits for ever.
+        Raises queue.Empty when the time is over, RuntimeError when the kernel died.
+        """
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            try:
+                message = self.get_message(stream="shell", timeout=1)
+            except Empty:
+                if not self.is_alive():
+                    raise RuntimeError("the kernel died in this cell") from None
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if message["parent_header"].get("msg_id") == msg_id:
+                    self.reply = message["content"]
+                    return
+
+
+nbval.plugin.RunningKernel = WatchedKernel
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the cells after one that failed: they would add only noise."""
+    if failed := getattr(item.parent, "failed_cell", None):
+        pytest.skip(f"{failed} of this notebook failed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """Fail two kinds of cells that nbval lets pass: one that catches its time-out, and an unknown magic."""
+    if not isinstance(item, nbval.plugin.IPyNbCell):
+        return (yield)
+    try:
+        result = yield
+        if item.parent.timed_out:
+            item.raise_cell_error(f"Timeout of {item.config.option.nbval_cell_timeout:g} seconds exceeded")
+        reply = item.parent.kernel.reply
+        if reply["status"] != "ok" and not item.options["check_exception"]:
+            item.raise_cell_error(f"{reply.get('ename')}: {reply.get('evalue')}")
+        return result
+    except Exception:
+        item.parent.failed_cell = item.name
+        raise
