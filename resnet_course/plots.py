@@ -52,8 +52,8 @@ def history(history: History, dataset: str) -> Figure:
     best = history.best
     minutes, seconds = divmod(round(history.seconds), 60)
     figure.suptitle(
-        f"{dataset}: {best['val_accuracy']:.1%} of the validation pictures right after epoch {best['epoch']:.0f}; "
-        f"{minutes} min {seconds} s in all"
+        f"{dataset}: after epoch {best['epoch']:.0f}, {best['val_accuracy']:.1%} of the validation pictures "
+        f"are right; {minutes} min {seconds} s in all"
     )
     return figure
 

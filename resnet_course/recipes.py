@@ -136,3 +136,8 @@ REDUCED = Recipe(
 )
 
 RECIPES = {recipe.name: recipe for recipe in (ORIGINAL, LAPTOP, FULL, REDUCED)}
+
+
+def for_mode(mode: str) -> Recipe:
+    """The recipe that the notebooks train with in a mode: "reduced", "laptop" or "full"."""
+    return RECIPES[mode]

@@ -1,0 +1,60 @@
+"""Writes results.json: every figure that the prose quotes, and the conditions it was measured on."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from resnet_course import cpu
+from resnet_course.checkpoint import write_atomically
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks on pictures share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", required=True, help="auto, cifar10, shapes or folder:DIR")
+    parser.add_argument("--weights", required=True, help="imagenet, builtin, none or a file")
+    parser.add_argument("--data-is", required=True, help="what the pictures are, in words")
+    parser.add_argument("--weights-are", required=True, help="what the weights are, in words")
+    return parser
+
+
+def record(name: str, measured: dict[str, Any], data: str, weights: str) -> None:
+    """Put the figures of one benchmark into results.json, in place of its earlier ones.
+
+    name: the benchmark. measured: its figures by name; nested dicts are fine.
+    data, weights: what was used, in words.
+    """
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    conditions = {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{processor()}, {cpu.usable_cores()} cores, {platform.system()}",
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+        "data": data,
+        "weights": weights,
+    }
+    results[name] = {**measured, "conditions": conditions}
+    text = json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(RESULTS, lambda file: file.write(text.encode()))
+    print(json.dumps(results[name], indent=1, ensure_ascii=False))
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
