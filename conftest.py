@@ -25,7 +25,7 @@ temporary = tempfile.TemporaryDirectory(prefix="resnet_course_tests_", ignore_cl
 def pytest_configure() -> None:
     """Give the tests, and the kernels that inherit the environment, reduced mode and a home of their own."""
     for name in list(os.environ):
-        if name.startswith("RESNET_COURSE_") and name != "RESNET_COURSE_TEST_IMAGES":
+        if name.startswith("RESNET_COURSE_") and not name.startswith("RESNET_COURSE_TEST_"):
             del os.environ[name]
     os.environ["RESNET_COURSE_MODE"] = "reduced"
     os.environ.update({name: str(Path(temporary.name, name.lower())) for name in HOMES})

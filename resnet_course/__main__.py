@@ -74,15 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 (failed), 2 (bad input) or 130 (stopped by hand)."""
-    from resnet_course.download import DownloadError
-
     try:
         options = build_parser().parse_args(arguments)
         return options.run(options)
-    except (ValueError, DownloadError, OSError) as error:  # the rooms' own errors are ValueErrors
+    except (ValueError, OSError) as error:  # bad input: the rooms' errors are ValueErrors
         print(f"resnet-course: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
+    except RuntimeError as error:  # a training that diverged, a download that failed
         print(f"resnet-course: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -221,7 +219,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _retarget(options: argparse.Namespace) -> int:
     from resnet_course.repository import retarget
 
-    for path in retarget(options.repository, Path.cwd()):
+    for path in retarget(options.repository):
         print(path)
     return 0
 

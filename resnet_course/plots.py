@@ -20,7 +20,7 @@ BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00
 def samples(image_set: ImageSet, per_class: int = 8) -> Figure:
     """Some pictures of every class, a row each."""
     classes = len(image_set.classes)
-    figure, axes = plt.subplots(classes, 1, figsize=(per_class, classes), layout="constrained")
+    figure, axes = plt.subplots(classes, 1, figsize=(0.8 * per_class, 0.8 * classes), layout="constrained")
     for label, axis in enumerate(np.atleast_1d(axes)):
         members = (image_set.labels == label).nonzero().flatten()[:per_class]
         strip = np.full(

@@ -19,12 +19,8 @@ from resnet_course.settings import WEIGHTS_SOURCES
 
 IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 IMAGENET_SIZE = 46_830_571
+IMAGENET_CHECKSUM = "sha256:f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"
 BUILTIN_FILE = "builtin_resnet18_width16.pt"
-SOURCES = {
-    "imagenet": "ImageNet weights of torchvision (IMAGENET1K_V1)",
-    "builtin": "built-in weights (width 16, pretrained on drawn shapes)",
-    "none": "no weights: the network starts from random",
-}
 
 # `train_from` names the first part that is trained; all before it is frozen.
 PARTS = OrderedDict(
@@ -93,9 +89,9 @@ def _choose() -> str:
         _imagenet(patient=False)
     except (DownloadError, OSError) as error:
         reason = str(error).splitlines()[0]
-        say(f"Weights: {SOURCES['builtin']}, because ImageNet's cannot be had now ({reason}).")
+        say(f"Weights: the built-in ones (width 16, from drawn shapes); ImageNet's cannot be had now: {reason}")
         return "builtin"
-    say(f"Weights: {SOURCES['imagenet']}.")
+    say("Weights: ImageNet's, as torchvision publishes them (IMAGENET1K_V1).")
     return "imagenet"
 
 
@@ -111,7 +107,7 @@ def _imagenet(patient: bool) -> Path:
         [IMAGENET_URL],
         path,
         size=IMAGENET_SIZE,
-        checksum="sha256:" + path.stem.rsplit("-", 1)[1],  # the name carries the first 8 digits
+        checksum=IMAGENET_CHECKSUM,
         by_hand=f"Fetch {IMAGENET_URL} with a browser and put it at {path}.",
         patient=patient,
     )
