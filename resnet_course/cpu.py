@@ -51,6 +51,8 @@ class Engine:
 
 @functools.cache
 @torch.random.fork_rng(devices=[])  # the learner's random numbers stay as they were
+@torch.inference_mode(False)  # evaluate may be the first to ask, in inference mode
+@torch.enable_grad()
 def probe() -> dict[tuple[str, str], float]:
     """Milliseconds of one training step of a residual block, by (precision, memory format). Takes a second.
 

@@ -89,7 +89,7 @@ def _choose() -> str:
         _imagenet(patient=False)
     except (DownloadError, OSError) as error:
         reason = str(error).splitlines()[0]
-        say(f"Weights: the built-in ones (width 16, from drawn shapes); ImageNet's cannot be had now: {reason}")
+        say(f"Weights: the built-in ones, from drawn shapes; ImageNet's cannot be had now: {reason}")
         return "builtin"
     say("Weights: ImageNet's, as torchvision publishes them (IMAGENET1K_V1).")
     return "imagenet"

@@ -18,6 +18,12 @@ def test_probe_is_quick_and_times_every_candidate():
     assert tuple(times) == cpu.CANDIDATES and all(milliseconds > 0 for milliseconds in times.values())
 
 
+@torch.inference_mode()
+def test_probe_trains_even_where_gradients_are_off():
+    cpu.probe.cache_clear()
+    assert len(cpu.probe()) == len(cpu.CANDIDATES)
+
+
 def test_auto_takes_the_fastest_that_the_recipe_allows(monkeypatch):
     times = {("fp32", "contiguous"): 3.0, ("fp32", "channels_last"): 2.0, ("bf16", "channels_last"): 1.0}
     monkeypatch.setattr(cpu, "probe", lambda: times)
