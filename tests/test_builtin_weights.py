@@ -1,0 +1,44 @@
+"""The weights that come with the package: small, whole, and worth starting from."""
+
+from dataclasses import replace
+from importlib import resources
+
+import torch
+
+from resnet_course.data import shapes
+from resnet_course.evaluation import evaluate
+from resnet_course.recipes import REDUCED
+from resnet_course.resnet import resnet18
+from resnet_course.training import fit
+from resnet_course.transfer import BUILTIN_FILE, load_weights
+
+RECIPE = replace(REDUCED, epochs=12, batch_size=20, learning_rate=3e-3)
+
+
+def test_the_file_is_small_and_fits():
+    assert (resources.files("resnet_course") / BUILTIN_FILE).stat().st_size < 2_000_000
+    state = load_weights("builtin")
+    resnet18(len(shapes.PRETRAINING_CLASSES), width=16).load_state_dict(state, strict=True)
+    assert all(tensor.isfinite().all() for tensor in state.values())
+    assert not set(shapes.PRETRAINING_CLASSES) & set(shapes.CLASSES), (
+        "what it learned is not what it is used for"
+    )
+
+
+def test_twenty_pictures_a_class_are_worth_ten_points_more_than_from_random():
+    test = shapes.draw(1_000, seed=2_000_000)
+    gains = []
+    for seed in range(5):
+        train, val = shapes.draw(200, seed), shapes.draw(50, seed + 500)
+        accuracy = {}
+        for pretrained in (True, False):
+            torch.manual_seed(seed)
+            model = resnet18(10, width=16)
+            if pretrained:
+                state = load_weights("builtin")
+                trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+                model.load_state_dict(trunk, strict=False)
+            fit(model, train, val, replace(RECIPE, seed=seed))
+            accuracy[pretrained] = evaluate(model, test, RECIPE).accuracy
+        gains.append(accuracy[True] - accuracy[False])
+    assert sum(gains) / len(gains) > 0.10, gains
