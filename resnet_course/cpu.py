@@ -129,7 +129,7 @@ def estimate(recipe: Recipe, pictures: int, validation_pictures: int = 0, width:
         forward()
 
     train_seconds = min(_seconds(train_step, times=4, at_most=3.0)) / count
-    eval_seconds = min(_seconds(eval_step, times=4, at_most=1.0)) / count
+    eval_seconds = recipe.test_views * min(_seconds(eval_step, times=4, at_most=1.0)) / count
     return recipe.epochs * (pictures * train_seconds + validation_pictures * eval_seconds)
 
 

@@ -117,7 +117,18 @@ def evaluate(model: nn.Module, image_set: ImageSet, recipe: Recipe) -> Predictio
         total = count_batches(len(image_set), recipe, train=False)
         for inputs, _ in progress(eval_batches(image_set, recipe), total=total, description="evaluating"):
             with engine.autocast():
-                logits.append(model(engine.place(inputs)).float().cpu())
+                logits.append(logits_of(model, engine.place(inputs), recipe).cpu())
     finally:
         model.train(mode)
     return Predictions(torch.cat(logits), image_set.labels, image_set.classes, image_set.name)
+
+
+def logits_of(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
+    """What a network says about pictures, averaged over the views that the recipe asks for.
+
+    inputs: float [N, 3, H, W], as `to_input` returns them. Returns logits, float32 [N, C].
+    """
+    logits = model(inputs).float()
+    if recipe.test_views == 2:
+        logits = (logits + model(inputs.flip(-1)).float()) / 2
+    return logits

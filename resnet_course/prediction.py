@@ -15,6 +15,7 @@ from resnet_course import checkpoint, cpu
 from resnet_course.batches import to_input
 from resnet_course.checkpoint import Checkpoint
 from resnet_course.data.images import read_picture, square
+from resnet_course.evaluation import logits_of
 
 Picture = str | os.PathLike | bytes | Image | np.ndarray
 
@@ -72,7 +73,8 @@ class Classifier:
     @torch.inference_mode()
     def predict_views(self, views: Sequence[Tensor]) -> list[Prediction]:
         """Classify a batch of pictures as `view` returns them."""
-        logits = self.model(self.engine.place(to_input(torch.stack(list(views)), self.recipe)))
+        inputs = self.engine.place(to_input(torch.stack(list(views)), self.recipe))
+        logits = logits_of(self.model, inputs, self.recipe)
         return [self._prediction(row) for row in logits.softmax(1)]
 
     def _prediction(self, probabilities: Tensor) -> Prediction:

@@ -109,6 +109,16 @@ def test_evaluate_is_the_forward_pass_in_eval_mode_whatever_the_batches(batch_si
     assert torch.equal(predictions.labels, image_set.labels) and predictions.dataset == "noise"
 
 
+def test_two_views_are_the_mean_of_a_picture_and_its_mirror_image():
+    torch.manual_seed(0)
+    model, pictures = resnet18(4, width=8), noise_set(9)
+    mirrored = replace(pictures, images=pictures.images.flip(-1))
+    one, other = (evaluate(model, view, REDUCED).logits for view in (pictures, mirrored))
+    assert not torch.allclose(one, other, atol=1e-3)
+    both = evaluate(model, pictures, replace(REDUCED, test_views=2)).logits
+    assert torch.allclose(both, (one + other) / 2, atol=1e-5)
+
+
 def test_an_empty_set_is_refused():
     with pytest.raises(ValueError, match="noise has no pictures to evaluate on"):
         evaluate(resnet18(4, width=8), noise_set(0), REDUCED)
