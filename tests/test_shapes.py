@@ -1,4 +1,4 @@
-"""The drawn pictures: the same everywhere, balanced, quick, and neither too easy nor told by their colours."""
+"""The drawn pictures: the same everywhere, balanced, quick, neither too easy nor told by their colours."""
 
 import hashlib
 import time
