@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -106,6 +108,116 @@ def prediction(picture: np.ndarray, view: Tensor, prediction: Prediction) -> Fig
     bars.set(xlim=(0, 1), xlabel="probability")
     bars.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.suptitle(f"The network says {prediction.label}, and gives it {prediction.confidence:.0%}")
+    return figure
+
+
+def training_errors(histories: Mapping[tuple[int, bool], History], title: str) -> Figure:
+    """The training error of stacks over the epochs: without skips on the left, with skips on the right.
+
+    histories: by (depth, skip).
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
+    depths = sorted({depth for depth, _ in histories})
+    for (depth, skip), history in histories.items():
+        deepest = depth == depths[-1]
+        errors = [1 - accuracy for accuracy in history.values("train_accuracy")]
+        axes[int(skip)].plot(
+            history.values("epoch"),
+            errors,
+            "o-" if deepest else "s--",
+            color=VERMILION if deepest else BLUE,
+            label=f"{depth} layers",
+        )
+    for axis, name in zip(axes, ("plain", "with skips"), strict=True):
+        axis.set(title=name, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[0].set_ylabel("training error")
+    figure.suptitle(title)
+    return figure
+
+
+def gradient_norms(norms: Mapping[str, Mapping[str, float]], title: str) -> Figure:
+    """The size of the gradient in every layer, a line for each network.
+
+    norms: by the network's name, what `anatomy.gradient_norms` returns.
+    """
+    figure, axis = plt.subplots(figsize=(10, 4), layout="constrained")
+    looks = ((VERMILION, "o-"), (VERMILION, "x:"), (BLUE, "s-"), (BLUE, "+:"))
+    for (name, by_layer), (color, style) in zip(norms.items(), looks, strict=False):
+        values = list(by_layer.values())
+        axis.semilogy(range(1, len(values) + 1), values, style, color=color, label=name, markersize=5)
+    axis.set(xlabel="weight layer, from the picture to the classes", ylabel="norm of the gradient")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.suptitle(title)
+    return figure
+
+
+def filters(weights: Tensor, title: str, columns: int = 16) -> Figure:
+    """The filters of a first layer as small pictures, each stretched to its own range.
+
+    weights: float32 [filters, 3, height, width].
+    """
+    rows = -(-len(weights) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(0.6 * columns, 0.6 * rows + 0.4), layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, weight in zip(axes.flat, weights.detach(), strict=False):
+        low, high = weight.min(), weight.max()
+        axis.imshow(((weight - low) / (high - low)).permute(1, 2, 0).numpy())
+    figure.suptitle(title)
+    return figure
+
+
+def feature_maps(picture: Tensor, outputs: Mapping[str, Tensor], title: str, channels: int = 8) -> Figure:
+    """What the parts of a network make of one picture: a row for each part, its first channels.
+
+    picture: uint8 [3, H, W]. outputs: by the part's name, float32 [1, C, h, w].
+    """
+    figure, axes = plt.subplots(
+        len(outputs), channels + 1, figsize=(channels + 1, len(outputs) + 0.4), layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for row, (name, maps) in zip(axes, outputs.items(), strict=True):
+        row[1].set_ylabel(f"{name}\n{maps.shape[-2]}×{maps.shape[-1]}", rotation=0, ha="right", va="center")
+        for axis, values in zip(row[1:], maps[0], strict=False):
+            axis.imshow(values.numpy(), cmap="viridis")
+    axes[0, 0].imshow(to_array(picture))
+    axes[0, 0].set_title("the picture", fontsize=9)
+    figure.suptitle(title)
+    return figure
+
+
+def bars(
+    groups: Mapping[str, Mapping[str, float]], title: str, label: str, line: float | None = None
+) -> Figure:
+    """Values side by side: a group of bars for each name, a colour for each of the `groups`.
+
+    label: what the bars measure, with its unit. line: a value to compare with, drawn across.
+    """
+    names = list(dict.fromkeys(name for values in groups.values() for name in values))
+    figure, axis = plt.subplots(figsize=(10, 3.8), layout="constrained")
+    width = 0.8 / len(groups)
+    for place, ((group, values), color) in enumerate(
+        zip(groups.items(), (VERMILION, BLUE, GREEN), strict=False)
+    ):
+        positions = [names.index(name) + (place - (len(groups) - 1) / 2) * width for name in values]
+        axis.bar(positions, list(values.values()), width, color=color, label=group)
+    if line is not None:
+        axis.axhline(line, color="black", linestyle="--", linewidth=1)
+    axis.set_xticks(range(len(names)), names, rotation=30 if len(names) > 8 else 0)
+    axis.set_ylabel(label)
+    axis.grid(alpha=0.3, axis="y")
+    axis.legend()
+    figure.suptitle(title)
     return figure
 
 

@@ -39,10 +39,16 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float [N, in_channels, H, W] → float [N, out_channels, H / stride, W / stride]."""
-        residual = self.relu(self.bn1(self.conv1(x)))
-        residual = self.bn2(self.conv2(residual))
-        identity = x if self.downsample is None else self.downsample(x)
-        return self.relu(residual + identity)
+        return self.relu(self.residual(x) + self.shortcut(x))
+
+    def residual(self, x: Tensor) -> Tensor:
+        """F(x): what the block adds to its input."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.bn2(self.conv2(x))
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """The input itself, or its projection where F changes the shape."""
+        return x if self.downsample is None else self.downsample(x)
 
 
 class ResNet(nn.Module):
@@ -74,11 +80,7 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(8 * width, num_classes)
-
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # Keeps the gradients' variance through ReLUs: He et al., 2015, arXiv 1502.01852.
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """float [N, 3, H, W], normalised → logits, float [N, num_classes]. Any H and W will do."""
@@ -95,6 +97,16 @@ def stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.S
     """`blocks` basic blocks in a row; the first one changes the channels and takes the stride."""
     first = BasicBlock(in_channels, out_channels, stride)
     return nn.Sequential(first, *(BasicBlock(out_channels, out_channels) for _ in range(blocks - 1)))
+
+
+def initialise(model: nn.Module) -> None:
+    """Draw every convolution's weights so that gradients keep their variance through ReLUs.
+
+    Source: He et al., "Delving Deep into Rectifiers", 2015 (arXiv 1502.01852).
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def resnet18(num_classes: int = 1000, width: int = 64, dropout: float = 0.0) -> ResNet:

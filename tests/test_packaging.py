@@ -21,7 +21,18 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROOMS = (
     *("setup_cell", "repository", "settings", "console", "download"),
     *("data", "augment", "recipes", "batches"),
-    *("resnet", "checkpoint", "transfer", "cpu", "features", "evaluation", "training", "prediction"),
+    *(
+        "resnet",
+        "stacks",
+        "anatomy",
+        "checkpoint",
+        "transfer",
+        "cpu",
+        "features",
+        "evaluation",
+        "training",
+        "prediction",
+    ),
     *("plots", "widgets", "exercises", "progress", "__main__"),
 )
 

@@ -1,0 +1,203 @@
+"""Looks inside a network: sizes, gradients, activations, single blocks. Leaves the network as it was."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_course.resnet import BasicBlock
+from resnet_course.stacks import PlainBlock
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a network, as a batch of one picture passes through it.
+
+    name: its attribute. operation: what it does, in words. output_shape: without the batch.
+    parameters, multiply_adds: how many, for one picture.
+    """
+
+    name: str
+    operation: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+def walk(model: nn.Module, image_size: int) -> list[Part]:
+    """The parts of a network in the order of its forward pass; those that only relu or drop are left out.
+
+    image_size: pixels a side of the picture that walks through.
+    """
+    children = dict(model.named_children())
+    names = {module: name for name, module in children.items()}
+    parts: list[Part] = []
+    work = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal work
+        if isinstance(module, nn.Conv2d):
+            work += output[0].numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Linear):
+            work += module.weight.numel()
+        if module not in names or isinstance(module, (nn.ReLU, nn.Dropout, nn.Flatten)):
+            return
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        parts.append(Part(names[module], describe(module), tuple(output.shape[1:]), parameters, work))
+        work = 0
+
+    with _hooks(model.modules(), count), _eval_mode(model), torch.inference_mode():
+        model(torch.zeros(1, 3, image_size, image_size))
+    return parts
+
+
+def describe(module: nn.Module) -> str:
+    """What a part of a network does, in a few words."""
+    match module:
+        case nn.Conv2d():
+            return f"{module.kernel_size[0]}×{module.kernel_size[1]} convolution, stride {module.stride[0]}"
+        case nn.MaxPool2d():
+            return f"{module.kernel_size}×{module.kernel_size} max-pool, stride {module.stride}"
+        case nn.BatchNorm2d():
+            return "BatchNorm"
+        case nn.AdaptiveAvgPool2d():
+            return "average over all positions"
+        case nn.Linear():
+            return f"linear, {module.in_features} → {module.out_features}"
+        case nn.Sequential() if all(isinstance(block, BasicBlock) for block in module):
+            return f"{len(module)} blocks, stride {module[0].conv1.stride[0]}"
+    return type(module).__name__
+
+
+def multiply_adds(model: nn.Module, image_size: int) -> int:
+    """Multiplications with an addition, in convolutions and linear layers, for one picture."""
+    return sum(part.multiply_adds for part in walk(nn.Sequential(model), image_size))
+
+
+def latencies(models: Mapping[str, nn.Module], image_size: int, rounds: int = 9) -> dict[str, float]:
+    """Milliseconds that each network takes for one picture: medians of rounds in which they take turns."""
+    picture = torch.zeros(1, 3, image_size, image_size)
+    times: dict[str, list[float]] = {name: [] for name in models}
+    with torch.inference_mode():
+        for timed in (False, *[True] * rounds):  # the first round warms up
+            for name, model in models.items():
+                with _eval_mode(model):
+                    start = time.perf_counter()
+                    model(picture)
+                    if timed:
+                        times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
+
+
+def outputs(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """What every part of a network returns, in eval mode, by the part's name.
+
+    inputs: float32 [N, 3, H, W], as `batches.to_input` returns them.
+    """
+    names = {module: name for name, module in model.named_children()}
+    found: dict[str, Tensor] = {}
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found[names[module]] = output.clone()  # the next ReLU may work in place
+
+    with _hooks(names, keep), _eval_mode(model), torch.inference_mode():
+        model(inputs)
+    return found
+
+
+def gradient_norms(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str, float]:
+    """The size of the loss's gradient in every layer on the main path, by its name, in training mode.
+
+    inputs: float32 [N, 3, H, W]. labels: int64 [N].
+    Returns the Euclidean norm of the gradient of each convolution's and linear layer's weights.
+    """
+    model = copy.deepcopy(model).train()  # training mode moves BatchNorm's statistics
+    F.cross_entropy(model(inputs), labels).backward()
+    return {name: float(layer.weight.grad.norm()) for name, layer in main_path(model).items()}
+
+
+def main_path(model: nn.Module) -> dict[str, nn.Module]:
+    """The weight layers that He et al. count: convolutions and linear layers, without the projections."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and "downsample" not in name
+    }
+
+
+def blocks(model: nn.Module) -> dict[str, BasicBlock]:
+    """The blocks of a network, by their names."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, BasicBlock)}
+
+
+def residual_shares(model: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """How far each block moves its input: ‖F(x)‖ / ‖x‖, the mean over the pictures, in eval mode.
+
+    Where the shape changes, x is the projected input. inputs: float32 [N, 3, H, W].
+    """
+    names = {block: name for name, block in blocks(model).items()}
+    shares: dict[str, float] = {}
+
+    def measure(block: BasicBlock, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        residual, shortcut = block.residual(inputs[0]).flatten(1), block.shortcut(inputs[0]).flatten(1)
+        shares[names[block]] = float((residual.norm(dim=1) / shortcut.norm(dim=1)).mean())
+
+    with _hooks(names, measure), _eval_mode(model), torch.inference_mode():
+        model(inputs)
+    return shares
+
+
+class _NoResidual(nn.Module):
+    """What is left of a block without F."""
+
+    def __init__(self, block: BasicBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.block.shortcut(x))
+
+
+def without_block(model: nn.Module, name: str) -> nn.Module:
+    """A copy of a network with one block removed: its input goes straight on, or through its projection.
+
+    Raises ValueError where nothing could go on: a plain block that changes the shape.
+    Source: Veit, Wilber, Belongie, 2016 (arXiv 1605.06431).
+    """
+    model = copy.deepcopy(model)
+    block = blocks(model)[name]
+    if isinstance(block, PlainBlock) and (
+        block.conv1.stride != (1, 1) or block.conv1.in_channels != block.conv1.out_channels
+    ):
+        raise ValueError(f"{name} changes the shape, and nothing goes around it; choose another block")
+    stage, _, place = name.rpartition(".")
+    setattr(model.get_submodule(stage), place, _NoResidual(block))
+    return model
+
+
+@contextmanager
+def _hooks(modules: Iterable[nn.Module], hook: Callable) -> Iterator[None]:
+    handles = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    mode = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(mode)
