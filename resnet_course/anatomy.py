@@ -72,8 +72,8 @@ def describe(module: nn.Module) -> str:
             return "average over all positions"
         case nn.Linear():
             return f"linear, {module.in_features} → {module.out_features}"
-        case nn.Sequential() if all(isinstance(block, BasicBlock) for block in module):
-            return f"{len(module)} blocks, stride {module[0].conv1.stride[0]}"
+        case nn.Sequential() if len(module):
+            return f"{len(module)} × {type(module[0]).__name__}"
     return type(module).__name__
 
 
@@ -166,6 +166,11 @@ class _NoResidual(nn.Module):
         return F.relu(self.block.shortcut(x))
 
 
+def removable_blocks(model: nn.Module) -> list[str]:
+    """The names of the blocks that `without_block` can remove: all but plain blocks that change the shape."""
+    return [name for name, block in blocks(model).items() if not _is_needed(block)]
+
+
 def without_block(model: nn.Module, name: str) -> nn.Module:
     """A copy of a network with one block removed: its input goes straight on, or through its projection.
 
@@ -174,13 +179,18 @@ def without_block(model: nn.Module, name: str) -> nn.Module:
     """
     model = copy.deepcopy(model)
     block = blocks(model)[name]
-    if isinstance(block, PlainBlock) and (
-        block.conv1.stride != (1, 1) or block.conv1.in_channels != block.conv1.out_channels
-    ):
-        raise ValueError(f"{name} changes the shape, and nothing goes around it; choose another block")
+    if _is_needed(block):
+        legal = ", ".join(removable_blocks(model))
+        raise ValueError(f"{name} changes the shape, and nothing goes around it; removable are: {legal}")
     stage, _, place = name.rpartition(".")
     setattr(model.get_submodule(stage), place, _NoResidual(block))
     return model
+
+
+def _is_needed(block: BasicBlock) -> bool:
+    first = block.conv1
+    changes_shape = first.stride != (1, 1) or first.in_channels != first.out_channels
+    return isinstance(block, PlainBlock) and changes_shape
 
 
 @contextmanager

@@ -139,20 +139,24 @@ def training_errors(histories: Mapping[tuple[int, bool], History], title: str) -
     return figure
 
 
-def gradient_norms(norms: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """The size of the gradient in every layer, a line for each network.
+def gradient_norms(panels: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
+    """The size of the gradient in every layer, a line for each network, in panels beside each other.
 
-    norms: by the network's name, what `anatomy.gradient_norms` returns.
+    panels: by the panel's title and the network's name, what `anatomy.gradient_norms` returns.
     """
-    figure, axis = plt.subplots(figsize=(10, 4), layout="constrained")
-    looks = ((VERMILION, "o-"), (VERMILION, "x:"), (BLUE, "s-"), (BLUE, "+:"))
-    for (name, by_layer), (color, style) in zip(norms.items(), looks, strict=False):
-        values = list(by_layer.values())
-        axis.semilogy(range(1, len(values) + 1), values, style, color=color, label=name, markersize=5)
-    axis.set(xlabel="weight layer, from the picture to the classes", ylabel="norm of the gradient")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.grid(alpha=0.3)
-    axis.legend()
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(5.5 * len(panels), 4), layout="constrained", sharey=True, squeeze=False
+    )
+    looks = ((VERMILION, "o-"), (ORANGE, "x--"), (BLUE, "s-"), (GREEN, "^--"), (GREY, "."))
+    for axis, (name, networks) in zip(axes.flat, panels.items(), strict=True):
+        for (network, norms), (color, style) in zip(networks.items(), looks, strict=False):
+            layers = range(1, len(norms) + 1)
+            axis.semilogy(layers, list(norms.values()), style, color=color, label=network, markersize=4)
+        axis.set(title=name, xlabel="layer, from the picture to the classes")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    axes[0, 0].set_ylabel("norm of the gradient")
     figure.suptitle(title)
     return figure
 
