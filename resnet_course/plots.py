@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
-from resnet_course.data.images import ImageSet
+from resnet_course.data.images import ImageSet, read_picture
 from resnet_course.evaluation import Predictions
-from resnet_course.prediction import Prediction
+from resnet_course.prediction import Picture, Prediction
 from resnet_course.training import History
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
@@ -87,16 +87,16 @@ def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, co
     return figure
 
 
-def prediction(picture: np.ndarray, view: Tensor, prediction: Prediction) -> Figure:
+def prediction(picture: Picture, view: Tensor, prediction: Prediction) -> Figure:
     """A picture, what the network gets to see of it, and the probability of every class.
 
-    picture: uint8 [H, W, 3]. view: uint8 [3, side, side], as `Classifier.view` returns it.
+    picture: what `Classifier.predict` takes. view: uint8 [3, side, side], as `Classifier.view` returns it.
     """
     figure, (whole, seen, bars) = plt.subplots(
         1, 3, figsize=(11, 3.6), layout="constrained", width_ratios=(1, 1, 1.4)
     )
     for axis, pixels, title in (
-        (whole, picture, "your picture"),
+        (whole, np.asarray(read_picture(picture)), "your picture"),
         (seen, to_array(view), "what the network sees"),
     ):
         axis.imshow(pixels)

@@ -6,7 +6,6 @@ from typing import Any
 
 import ipywidgets
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,12 @@ from resnet_course.stacks import stack
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:
     """A button that takes a picture file, and below it the prediction for it."""
-    button = ipywidgets.FileUpload(accept="image/*", multiple=False, description="Choose a picture")
+    button = ipywidgets.FileUpload(
+        accept="image/*",
+        multiple=False,
+        description="Choose a picture",
+        layout=ipywidgets.Layout(width="max-content"),
+    )
     result = ipywidgets.Output()
 
     def show(change: dict[str, Any]) -> None:
@@ -30,10 +34,8 @@ def uploader(classifier: Classifier) -> ipywidgets.Widget:
                 except PictureError as error:
                     print(error)
                 else:
-                    figure = plots.prediction(
-                        np.asarray(picture), classifier.view(picture), classifier.predict(picture)
-                    )
-                    plt.show(figure)
+                    plots.prediction(picture, classifier.view(picture), classifier.predict(picture))
+                    plt.show()
 
     button.observe(show, names="value")
     return ipywidgets.VBox([button, result])
@@ -54,7 +56,8 @@ def gradient_explorer(inputs: Tensor, labels: Tensor) -> ipywidgets.Widget:
             model = stack(depth, skip=skip, batchnorm=batchnorm, width=8)
         name = f"{'skips' if skip else 'plain'}, {'BatchNorm' if batchnorm else 'no BatchNorm'}"
         norms = anatomy.gradient_norms(model, inputs, labels)
-        plt.show(plots.gradient_norms({"before training": {name: norms}}, f"{depth} layers, {name}"))
+        plots.gradient_norms({"before training": {name: norms}}, f"{depth} layers, {name}")
+        plt.show()
 
     choices = {"depth": depth, "skip": skip, "batchnorm": batchnorm}
     return ipywidgets.VBox(

@@ -33,7 +33,7 @@ ROOMS = (
         "training",
         "prediction",
     ),
-    *("plots", "widgets", "exercises", "progress", "__main__"),
+    *("plots", "widgets", "progress", "exercises", "__main__"),
 )
 
 README_COMMANDS = (

@@ -1,0 +1,117 @@
+"""What all exercises share: stub, hints, solution, and a check that names the mistake."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnet_course import progress
+
+# Code of these folders is not the learner's.
+LIBRARIES = tuple(
+    Path(folder).resolve()
+    for folder in (
+        sysconfig.get_paths()["stdlib"],
+        sysconfig.get_paths()["purelib"],
+        Path(torch.__file__).parent,
+        Path(__file__).parents[1],
+    )
+)
+
+
+class Mistake(Exception):
+    """Raised by a checker for a wrong answer. The message speaks to the learner and names the mistake."""
+
+
+class ExerciseError(AssertionError):
+    """An exercise is not solved, and RESNET_COURSE_STRICT=1 asks for that to be an error."""
+
+
+class Exercise:
+    """One question: `check(answer)`, `hint()`, `solution()`.
+
+    module, name: such as "residual_blocks" and "q1".
+    stub: the source that stands in the notebook. hints: one to three, each says more than the one before.
+    source: the source of the official solution.
+    checker: takes the learner's answer; raises Mistake if it is wrong.
+    praise: what a right answer means.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        name: str,
+        *,
+        stub: str,
+        hints: tuple[str, ...],
+        source: str,
+        checker: Callable[[Any], None],
+        praise: str,
+    ) -> None:
+        self.module, self.name = module, name
+        self.stub, self.hints, self.source = stub.strip("\n"), hints, source.strip("\n")
+        self.checker, self.praise = checker, praise
+        self.hints_given = 0
+
+    def check(self, answer: Any) -> None:
+        """Say whether the answer is right, and if it is not, why.
+
+        Raises ExerciseError for any answer but the right one if RESNET_COURSE_STRICT is 1; else nothing.
+        """
+        outcome, message = self._judge(answer)
+        text = f"{progress.MARKS[outcome]} Exercise {self.name.removeprefix('q')}: {message}"
+        if outcome != "right" and os.environ.get("RESNET_COURSE_STRICT") == "1":
+            raise ExerciseError(text)
+        print(text)
+        progress.record(self.module, self.name, outcome)
+
+    def hint(self) -> None:
+        """Print the next hint."""
+        if self.hints_given == len(self.hints):
+            print(f"There are no more hints. ex.{self.name}.solution() shows one way to do it.")
+            return
+        self.hints_given += 1
+        print(f"Hint {self.hints_given} of {len(self.hints)}: {self.hints[self.hints_given - 1]}")
+
+    def solution(self) -> None:
+        """Print the official solution. There may be others."""
+        print(self.source)
+
+    def _judge(self, answer: Any) -> tuple[str, str]:
+        untouched = "not attempted", "not attempted yet. Fill in the cell above; hint() helps."
+        if answer is ... or (isinstance(answer, dict) and any(value is ... for value in answer.values())):
+            return untouched
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self.checker(answer)
+        except Mistake as mistake:
+            return "wrong", f"not yet. {mistake}"
+        except Exception as error:
+            if isinstance(error, NotImplementedError) and not str(error):
+                return untouched
+            return "wrong", f"not yet. {shortened(error)}"
+        return "right", f"right. {self.praise}"
+
+
+def shortened(error: Exception) -> str:
+    """An exception inside the learner's code, in one or two lines: their own line, and what went wrong."""
+    message = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    own = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(Path(frame.filename))
+    ]
+    if not own:
+        return f"Your code stopped with {message.rstrip(': ')}"
+    frame = own[-1]
+    line = f": {frame.line}" if frame.line else ""
+    return f"Your code stopped in line {frame.lineno} of {frame.name}{line}\n  {message.rstrip(': ')}"
+
+
+def _is_library(path: Path) -> bool:
+    return path.is_absolute() and any(path.resolve().is_relative_to(folder) for folder in LIBRARIES)

@@ -1,0 +1,238 @@
+"""Every plausible mistake in notebook 01's exercises gets a message of its own; every right way is right."""
+
+import pytest
+import torch
+from torch import nn
+
+from resnet_course.exercises import residual_blocks as ex
+from resnet_course.resnet import BasicBlock
+
+QUESTIONS = (ex.q1, ex.q2, ex.q3, ex.q4, ex.q5)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
+    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
+
+
+def answer_of(source):
+    """The last thing that a cell with this source defines."""
+    names = {"torch": torch, "nn": nn, "F": nn.functional}
+    exec(source, names)
+    return list(names.values())[-1]
+
+
+def said(capsys, question, answer):
+    question.check(answer)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
+def test_the_stub_is_not_attempted_and_the_solution_is_right(question, capsys):
+    assert "not attempted yet" in said(capsys, question, answer_of(question.stub))
+    assert said(capsys, question, answer_of(question.source)).startswith("✓")
+    assert 1 <= len(question.hints) <= 3
+
+
+SUMS = {
+    "return torch.relu(f(x)) + x": "The ReLU comes before the sum",
+    "return f(x) + x": "There is no ReLU after the sum",
+    "return torch.relu(f(x))": "The input is missing",
+    "return f(x)": "f(x) alone is only the residual",
+    "return torch.relu(f(x) * x)": "f and x are multiplied",
+    "return torch.relu(f(x) - x)": "x is subtracted",
+    "return torch.relu(f(torch.relu(x)) + x)": "f gets relu(x)",
+    "return torch.relu(f(f(x)) + x)": "f is applied twice",
+    "x += f(x); return torch.relu(x)": "It changes x itself",
+    "return torch.relu(f(x) + x.detach())": "the gradient does not reach x on both ways",
+    "torch.relu(f(x) + x)": "Is a return missing?",
+    "return torch.relu(f(x) + 2 * x)": "the values differ from relu(f(x) + x)",
+    "return torch.relu(f(x)[:1] + x[:1])": "yours has shape (1, 4, 8, 8)",
+    "return torch.rleu(f(x) + x)": "Your code stopped in line 1 of forward",
+}
+
+
+@pytest.mark.parametrize("body", SUMS)
+def test_mistakes_in_the_sum(body, capsys):
+    answer = answer_of(f"def forward(x, f): {body}")
+    assert SUMS[body] in said(capsys, ex.q1, answer)
+
+
+def test_another_right_sum(capsys):
+    assert said(capsys, ex.q1, lambda x, f: (x + f(x)).clamp(min=0)).startswith("✓")
+
+
+# A change to the official solution, and what the check says to it.
+BLOCKS = {
+    "ReLU before the sum": (
+        ("torch.relu(residual + self.downsample(x))", "torch.relu(residual) + self.downsample(x)"),
+        "The last ReLU comes before the sum",
+    ),
+    "no ReLU after the sum": (
+        ("torch.relu(residual + self.downsample(x))", "residual + self.downsample(x)"),
+        "The ReLU after the sum is missing",
+    ),
+    "no ReLU between": (
+        ("torch.relu(self.bn1(self.conv1(x)))", "self.bn1(self.conv1(x))"),
+        "The ReLU between the two convolutions is missing",
+    ),
+    "no sum": (("residual + self.downsample(x)", "residual"), "The input is never added"),
+    "bn1 unused": (("self.bn1(self.conv1(x))", "self.conv1(x)"), "bn1 is not used"),
+    "bn2 unused": (("self.bn2(self.conv2(residual))", "self.conv2(residual)"), "bn2 is not used"),
+    "ReLU before BatchNorm": (
+        ("torch.relu(self.bn1(self.conv1(x)))", "self.bn1(torch.relu(self.conv1(x)))"),
+        "The first ReLU comes before bn1",
+    ),
+    "ReLU on the shortcut": (
+        ("residual + self.downsample(x)", "residual + torch.relu(self.downsample(x))"),
+        "The projected input goes through a ReLU",
+    ),
+    "projection without BatchNorm": (
+        ("                nn.BatchNorm2d(out_channels),\n            )", "            )"),
+        "The projection has no BatchNorm",
+    ),
+    "stride on the second convolution": (
+        (
+            "out_channels, 3, stride, padding=1, bias=False)\n"
+            "        self.bn1 = nn.BatchNorm2d(out_channels)\n        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding",
+            "out_channels, 3, padding=1, bias=False)\n"
+            "        self.bn1 = nn.BatchNorm2d(out_channels)\n        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, stride, padding",
+        ),
+        "The stride is on the second convolution",
+    ),
+    "stride on both": (
+        ("out_channels, out_channels, 3, padding", "out_channels, out_channels, 3, stride, padding"),
+        "Both convolutions have the stride",
+    ),
+    "no stride": (
+        ("in_channels, out_channels, 3, stride,", "in_channels, out_channels, 3,"),
+        "conv1 has stride 1",
+    ),
+    "bias left on": (
+        ("3, stride, padding=1, bias=False", "3, stride, padding=1"),
+        "conv1 has a bias. BatchNorm takes it away again",
+    ),
+    "bias in the projection": (
+        ("1, stride, bias=False", "1, stride"),
+        "The projection's convolution has a bias",
+    ),
+    "no padding": (("stride, padding=1", "stride"), "conv1 has padding (0, 0)"),
+    "5×5 kernel": (("out_channels, 3, stride", "out_channels, 5, stride"), "conv1 has a kernel of (5, 5)"),
+    "skip detached": (
+        ("self.downsample(x))", "self.downsample(x).detach())"),
+        "the gradient of the input is not. Something cuts the way back",
+    ),
+    "one BatchNorm for both": (
+        ("self.bn2 = nn.BatchNorm2d(out_channels)", "self.bn2 = self.bn1"),
+        "Both convolutions share one BatchNorm",
+    ),
+    "input changed in place": (
+        (
+            "        residual = torch.relu(self.bn1(self.conv1(x)))\n",
+            "        residual = torch.relu(self.bn1(self.conv1(x)))\n        x *= 1.5\n",
+        ),
+        "forward changes its input itself",
+    ),
+    "no projection": (
+        ("if stride != 1 or in_channels != out_channels:", "if False:"),
+        "needs a projection on the shortcut, called downsample",
+    ),
+    "projection everywhere": (
+        ("if stride != 1 or in_channels != out_channels:", "if True:"),
+        "has a projection although no shape changes",
+    ),
+    "projection only for stride": (
+        ("if stride != 1 or in_channels != out_channels:", "if stride != 1:"),
+        "MyBlock(4, 8, stride=1) changes the shape, so it needs a projection",
+    ),
+    "3×3 projection": (
+        ("1, stride, bias=False", "3, stride, padding=1, bias=False"),
+        "should be a 1×1 convolution",
+    ),
+    "projection without stride": (("1, stride, bias=False", "1, bias=False"), "The projection has stride 1"),
+    "super() forgotten": (("        super().__init__()\n", ""), "Call super().__init__() first"),
+    "other names": (("self.conv1", "self.first"), "has no conv1. Keep the names"),
+    "too many parts": (
+        ("self.bn2 = ", "self.extra = nn.Linear(2, 2)\n        self.bn2 = "),
+        "too many extra.bias, extra.weight",
+    ),
+    "wrong channels": (
+        ("nn.Conv2d(out_channels, out_channels, 3", "nn.Conv2d(in_channels, out_channels, 3"),
+        "conv2.weight has shape [8, 4, 3, 3]; it should be [8, 8, 3, 3]",
+    ),
+    "no stride argument": (("out_channels, stride=1)", "out_channels)"), "It must be made as MyBlock("),
+    "nothing returned": (("return torch.relu(residual +", "torch.relu(residual +"), "Is a return missing?"),
+    "twice the residual": (("residual + self", "2 * residual + self"), "In eval mode, values differ"),
+    "a typing error": (("self.bn1(self.conv1(x))", "self.nb1(self.conv1(x))"), "Your code stopped in line"),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_mistakes_in_the_block(name, capsys):
+    (right, wrong), expected = BLOCKS[name]
+    assert right in ex.q2.source
+    count = -1 if name == "other names" else 1
+    printed = said(capsys, ex.q2, answer_of(ex.q2.source.replace(right, wrong, count)))
+    assert printed.startswith("✗") and expected in printed
+
+
+def test_every_mistake_has_a_message_of_its_own():
+    messages = [expected for _, expected in BLOCKS.values()]
+    assert len(set(messages)) == len(messages)
+
+
+def test_no_class_and_no_forward(capsys):
+    assert "Give the class itself" in said(capsys, ex.q2, BasicBlock(4, 4))
+    assert "has no forward" in said(capsys, ex.q2, type("MyBlock", (nn.Module,), {}))
+
+
+@pytest.mark.parametrize("block", [BasicBlock])
+def test_other_right_blocks(block, capsys):
+    assert said(capsys, ex.q2, block).startswith("✓"), "nn.ReLU(inplace=True) and downsample = None are fine"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"in_channels": 64}, "in_channels is 64, but layer3 gets what layer2 puts out"),
+        ({"out_channels": 512}, "out_channels is 512, but each stage doubles"),
+        ({"blocks": 3}, "blocks is 3, but ResNet-18 has two blocks"),
+        ({"stride": 1}, "stride is 1, but every stage after the first halves"),
+        ({"stride": "2"}, "stride is '2'; it should be a whole number"),
+        ({"width": 3}, "Keep the dict with the keys in_channels, out_channels, blocks, stride"),
+    ],
+)
+def test_mistakes_in_the_stage(change, expected, capsys):
+    assert expected in said(capsys, ex.q3, {**ex.STAGE, **change})
+
+
+COUNTS = {
+    "isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.modules()": "It counts the 1×1 projections too",
+    "isinstance(m, nn.Conv2d) and 'down' not in n for n, m in model.named_modules()": "It forgets the linear",
+    "isinstance(m, nn.Conv2d) for m in model.modules()": "It counts all convolutions, projections included",
+    "isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)) for m in model.modules()": "and projections too",
+    "isinstance(m, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)) and 'downsample' not in n for n, m in "
+    "model.named_modules()": "It counts BatchNorm layers too",
+    "1 for p in model.parameters()": "It counts tensors of parameters",
+    "p.numel() for p in model.parameters()": "It counts single numbers",
+    "1 for m in model.modules()": "It counts all modules",
+    "[18]": "It says 18 for every network",
+    "[3]": "For a ResNet-18 it says 3",
+}
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_mistakes_in_counting(count, capsys):
+    assert COUNTS[count] in said(capsys, ex.q4, answer_of(f"def count(model): return sum({count})"))
+
+
+@pytest.mark.parametrize(("case", "said_problem"), ex.WHY_NOT)
+def test_a_wrong_diagnosis_is_told_what_speaks_against_it(case, said_problem, capsys):
+    printed = said(capsys, ex.q5, {**ex.DIAGNOSES, case: said_problem})
+    assert ex.WHY_NOT[case, said_problem] in printed and printed.startswith("✗")
+
+
+def test_an_unknown_diagnosis_lists_the_known(capsys):
+    printed = said(capsys, ex.q5, {**ex.DIAGNOSES, "B": "bad luck"})
+    assert "B is 'bad luck'; it must be one of: degradation, overfitting, too high a learning rate" in printed

@@ -1,0 +1,59 @@
+"""Progress is remembered, and no file, however broken, stops a learner."""
+
+import json
+
+import pytest
+
+from resnet_course import progress
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_what_was_right_once_stays_right(home):
+    progress.record("blocks", "q1", "wrong")
+    progress.record("blocks", "q1", "right")
+    progress.record("blocks", "q1", "wrong")
+    progress.record("blocks", "q2", "not attempted")
+    assert progress.read() == {"blocks": {"q1": "right", "q2": "not attempted"}}
+    assert json.loads((home / "progress.json").read_text(encoding="utf-8")) == progress.read()
+
+
+def test_show_is_a_small_table(capsys):
+    progress.show()
+    assert capsys.readouterr().out == "no exercise tried yet\n"
+    progress.record("blocks", "q2", "wrong")
+    progress.record("blocks", "q1", "right")
+    progress.record("augment", "q1", "not attempted")
+    progress.show()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split() == ["augment", "q1", "·", "0", "of", "1", "solved"]
+    assert second.split() == ["blocks", "q1", "✓", "q2", "✗", "1", "of", "2", "solved"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b"3", b'{"a": 1}', b'{"a": {"q1": []}}', b"\xff\xfe\x00", b"null"]
+)
+def test_a_broken_file_starts_anew(home, capsys, content):
+    home.mkdir()
+    (home / "progress.json").write_bytes(content)
+    progress.record("blocks", "q1", "right")
+    assert "It starts anew" in capsys.readouterr().err
+    assert progress.read() == {"blocks": {"q1": "right"}}
+
+
+def test_an_unknown_outcome_is_passed_over(home):
+    home.mkdir()
+    (home / "progress.json").write_text('{"blocks": {"q1": "brilliant", "q2": "right"}}', encoding="utf-8")
+    assert progress.read() == {"blocks": {"q2": "right"}}
+
+
+def test_a_home_that_cannot_be_written_is_said_and_passed_over(home, capsys):
+    home.write_text("a file where the folder should be", encoding="utf-8")
+    progress.record("blocks", "q1", "right")
+    progress.show()
+    printed = capsys.readouterr()
+    assert "Your progress cannot be saved" in printed.err and "no exercise tried yet" in printed.out
