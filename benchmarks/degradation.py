@@ -52,9 +52,8 @@ def main() -> None:
         "mean_training_error_percent": {name: round(mean(row[name] for row in rows), 1) for name in rows[0]},
         "training_error_percent_by_seed": rows,
     }
-    record(
-        f"degradation_{splits.train.name.partition(' ')[0]}", measured, options.data_is, options.weights_are
-    )
+    name = "shapes" if options.data == "shapes" else "pictures"
+    record(f"degradation_{name}", measured, options.data_is, options.weights_are)
 
 
 if __name__ == "__main__":
