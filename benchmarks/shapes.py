@@ -25,7 +25,7 @@ from resnet_course.transfer import build_model
 TEST = shapes.draw(2_000, seed=2_000_000)
 MINUTE = replace(REDUCED, image_size=64, epochs=5, batch_size=128, learning_rate=4e-3)
 FEW = replace(REDUCED, epochs=12, batch_size=20)
-LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = range(5)
 
 

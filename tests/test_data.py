@@ -138,3 +138,19 @@ def test_real_pictures(tmp_path):
 def test_counts_are_even_enough_to_stratify():
     for train, test in data.SHAPES_COUNTS.values():
         assert train % 100 == 0 and test % 10 == 0
+
+
+def test_the_first_test_pictures_of_a_folder_show_all_classes(tmp_path):
+    for split in ("train", "test"):
+        for label, name in enumerate(("cat", "dog", "eel")):
+            directory = tmp_path / "pictures" / split / name
+            directory.mkdir(parents=True)
+            for number in range(8):
+                Image.new("RGB", (8, 8), (10 * number, 100 * label, 0)).save(directory / f"{number}.png")
+    settings = settings_for(f"folder:{tmp_path / 'pictures'}", tmp_path)
+    test = load(settings).test
+    assert set(test.labels[:12].tolist()) == {0, 1, 2}
+    assert torch.equal(test.images[:, 1, 0, 0], 100 * test.labels.to(torch.uint8)), (
+        "labels go with their pictures"
+    )
+    assert torch.equal(test.images, load(settings).test.images)

@@ -86,6 +86,8 @@ def _load_folder(settings: Settings, side: int | None = None) -> Splits:
     if test is None:
         say(f"{train.name} has no test folder: {TEST:.0%} of train are set aside as the test split.")
         train, test = carve(train, TEST, settings.seed)
+    # A folder comes sorted by class; learners look at the first test pictures, and should see all classes.
+    test = test.subset(torch.randperm(len(test), generator=torch.Generator().manual_seed(settings.seed)))
     if val is None:
         train, val = carve(train, VALIDATION, settings.seed)
     return Splits(train, val, test)

@@ -1,0 +1,97 @@
+"""Every figure states its finding, names its axes, and draws what it was given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnet_course import plots
+from resnet_course.data import shapes
+from resnet_course.evaluation import Predictions
+from resnet_course.prediction import Prediction
+from resnet_course.training import History
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def history(errors=(0.9, 0.5)):
+    keys = ("train_loss", "val_loss", "val_accuracy")
+    entries = [
+        {"epoch": n, "train_accuracy": 1 - error, "seconds": 31.0, **dict.fromkeys(keys, 0.5)}
+        for n, error in enumerate(errors, start=1)
+    ]
+    return History(entries)
+
+
+def predictions(count=20):
+    logits = torch.eye(10)[torch.arange(count) % 10] * 5
+    labels = (torch.arange(count) + (torch.arange(count) < 3)) % 10  # the first three are wrong
+    return Predictions(logits, labels, shapes.CLASSES, "shapes")
+
+
+def test_samples_have_a_row_for_each_class():
+    figure = plots.samples(shapes.draw(50, 0), per_class=3)
+    assert [axis.get_ylabel() for axis in figure.axes] == list(shapes.CLASSES)
+    assert "shapes: 10 classes, 50 pictures" in figure.get_suptitle()
+
+
+def test_history_shows_both_losses_and_both_accuracies():
+    figure = plots.history(history(), "shapes")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["loss (nats)", "accuracy"]
+    assert all(len(axis.lines) == 2 and axis.get_xlabel() == "epoch" for axis in figure.axes)
+    assert "50.0% of the validation pictures are right; 1 min 2 s" in figure.get_suptitle()
+
+
+def test_the_wrong_predictions_come_first():
+    figure = plots.predictions(shapes.draw(20, 0), predictions(), rows=2, columns=4)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert [title[0] for title in titles] == list("✗✗✗✓✓✓✓✓")
+    assert "3 of 20 test pictures are wrong" in figure.get_suptitle()
+
+
+def test_a_prediction_takes_whatever_the_classifier_takes(tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    path = tmp_path / "cat.png"
+    Image.fromarray(pixels).save(path)
+    said = Prediction("ring", 0.75, {"ring": 0.75, "star": 0.25})
+    for picture in (pixels, path, str(path), path.read_bytes(), Image.open(path)):
+        figure = plots.prediction(picture, torch.zeros(3, 32, 32, dtype=torch.uint8), said)
+        assert figure.axes[0].get_title() == "your picture, 60 × 40 pixels"
+        assert "says ring, and gives it 75%" in figure.get_suptitle()
+
+
+def test_training_errors_put_plain_left_and_skips_right():
+    figure = plots.training_errors({(8, False): history(), (38, True): history((0.8, 0.2))}, "deeper")
+    left, right = figure.axes
+    assert left.lines[0].get_ydata().tolist() == pytest.approx([0.9, 0.5])
+    assert right.lines[0].get_ydata().tolist() == pytest.approx([0.8, 0.2])
+    assert left.get_ylabel() == "training error" and figure.get_suptitle() == "deeper"
+
+
+def test_gradient_norms_have_a_line_for_each_network_on_a_logarithmic_scale():
+    norms = {"a": {"conv1": 1.0, "fc": 10.0}, "b": {"conv1": 2.0, "fc": 1.0}}
+    figure = plots.gradient_norms({"before": norms, "after": {"a": norms["a"]}}, "levels")
+    assert [len(axis.lines) for axis in figure.axes] == [2, 1]
+    assert all(axis.get_yscale() == "log" for axis in figure.axes)
+    assert figure.axes[0].lines[1].get_ydata().tolist() == [2.0, 1.0]
+
+
+def test_filters_and_feature_maps_have_a_picture_each():
+    figure = plots.filters(torch.randn(20, 3, 7, 7), "edges", columns=8)
+    assert sum(len(axis.images) for axis in figure.axes) == 20
+    maps = {"conv1": torch.rand(1, 16, 8, 8), "layer1": torch.rand(1, 16, 4, 4)}
+    figure = plots.feature_maps(torch.zeros(3, 32, 32, dtype=torch.uint8), maps, "where", channels=5)
+    assert sum(len(axis.images) for axis in figure.axes) == 2 * 5 + 1
+
+
+def test_bars_leave_a_gap_where_a_group_has_no_value():
+    figure = plots.bars({"x": {"a": 1.0, "b": 2.0}, "y": {"b": 3.0}}, "title", "metres", line=0.5)
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
+    assert [bar.get_height() for bar in axis.patches] == [1.0, 2.0, 3.0]
+    assert axis.get_ylabel() == "metres" and axis.lines[0].get_ydata()[0] == 0.5

@@ -1,0 +1,69 @@
+"""Widgets answer to what the learner does, with ipywidgets 7 and 8."""
+
+import io
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from PIL import Image
+
+from resnet_course import widgets
+from resnet_course.checkpoint import Checkpoint
+from resnet_course.data import shapes
+from resnet_course.prediction import Classifier
+from resnet_course.recipes import REDUCED
+from resnet_course.resnet import resnet18
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The titles of the figures that were shown."""
+    titles = []
+    monkeypatch.setattr(plt, "show", lambda: titles.append(plt.gcf().get_suptitle()))
+    yield titles
+    plt.close("all")
+
+
+def find(widget, kind):
+    """All widgets of a kind, inside others too."""
+    inside = [found for child in getattr(widget, "children", ()) for found in find(child, kind)]
+    return [widget, *inside] if isinstance(widget, kind) else inside
+
+
+def png():
+    content = io.BytesIO()
+    Image.new("RGB", (50, 40)).save(content, "PNG")
+    return content.getvalue()
+
+
+def test_both_versions_of_an_upload_are_understood():
+    content = png()
+    assert widgets.uploaded(({"name": "a.png", "content": memoryview(content)},)) == [content]
+    assert widgets.uploaded({"a.png": {"metadata": {}, "content": content}}) == [content]
+    assert widgets.uploaded(()) == widgets.uploaded({}) == []
+
+
+def test_the_uploader_predicts_and_says_when_it_cannot(shown, capsys):
+    state = resnet18(10, width=8).state_dict()
+    classifier = Classifier(Checkpoint(state, shapes.CLASSES, 32, "shapes", REDUCED))
+    (button,) = find(widgets.uploader(classifier), ipywidgets.FileUpload)
+    button.notify_change({"name": "value", "type": "change", "new": ({"content": png()},)})
+    assert len(shown) == 1 and shown[0].startswith("The network says ")
+    button.notify_change({"name": "value", "type": "change", "new": ({"content": b"no picture"},)})
+    assert len(shown) == 1 and "the picture" in capsys.readouterr().out
+
+
+def test_the_gradient_explorer_follows_its_controls(shown):
+    explorer = widgets.gradient_explorer(torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3]))
+    (depth,) = find(explorer, ipywidgets.Dropdown)
+    skip, batchnorm = find(explorer, ipywidgets.Checkbox)
+    depth.value = 8
+    skip.value = False
+    batchnorm.value = False
+    assert shown == [
+        "20 layers, skips, BatchNorm",
+        "8 layers, skips, BatchNorm",
+        "8 layers, plain, BatchNorm",
+        "8 layers, plain, no BatchNorm",
+    ]
