@@ -24,7 +24,7 @@ def record(module: str, question: str, outcome: str) -> None:
     text = json.dumps(known, indent=1, sort_keys=True) + "\n"
     try:
         write_atomically(_path(), lambda file: file.write(text.encode()))
-    except OSError as error:
+    except Exception as error:
         say(f"(Your progress cannot be saved: {error}. Everything else works.)")
 
 
@@ -38,8 +38,8 @@ def read() -> dict[str, dict[str, str]]:
         }
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        say(f"(Your progress so far cannot be read from {_path()}: {error}. It starts anew.)")
+    except Exception as error:  # whatever a foreign file holds, and whatever the settings say
+        say(f"(Your progress so far cannot be read: {error}. It starts anew.)")
         return {}
 
 

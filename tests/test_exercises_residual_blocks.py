@@ -45,7 +45,13 @@ SUMS = {
     "return torch.relu(f(torch.relu(x)) + x)": "f gets relu(x)",
     "return torch.relu(f(f(x)) + x)": "f is applied twice",
     "x += f(x); return torch.relu(x)": "It changes x itself",
-    "return torch.relu(f(x) + x.detach())": "the gradient does not reach x on both ways",
+    "return torch.relu(torch.relu(f(x)) + x)": "There is a ReLU before the sum as well as after it",
+    "return torch.relu(f(x) + x.relu_())": "It changes x itself",
+    "return torch.relu(f(x) + x.detach())": "the skip is detached",
+    "return torch.relu(f(x).detach() + x)": "F(x) is detached",
+    "return torch.relu(f(x) + x).detach()": "no gradient flows back",
+    "return torch.relu(f(x) + 0.5 * x + 0.5 * x.detach())": "the gradient of the input is not",
+    "return torch.relu(f(x) + x).double()": "the values differ",
     "torch.relu(f(x) + x)": "Is a return missing?",
     "return torch.relu(f(x) + 2 * x)": "the values differ from relu(f(x) + x)",
     "return torch.relu(f(x)[:1] + x[:1])": "yours has shape (1, 4, 8, 8)",
@@ -76,6 +82,29 @@ BLOCKS = {
     "no ReLU between": (
         ("torch.relu(self.bn1(self.conv1(x)))", "self.bn1(self.conv1(x))"),
         "The ReLU between the two convolutions is missing",
+    ),
+    "ReLU before and after the sum": (
+        ("torch.relu(residual + self", "torch.relu(torch.relu(residual) + self"),
+        "There is a ReLU before the sum as well as after it",
+    ),
+    "bn1 twice": (
+        ("self.bn2(self.conv2(residual))", "self.bn1(self.conv2(residual))"),
+        "bn1 is used after both",
+    ),
+    "bn2 after the sum": (
+        (
+            "self.bn2(self.conv2(residual))\n        return torch.relu(residual + self.downsample(x))",
+            "self.conv2(residual)\n        return torch.relu(self.bn2(residual + self.downsample(x)))",
+        ),
+        "bn2 comes after the sum",
+    ),
+    "bn1 called once more": (
+        ("        residual = self.bn2", "        self.bn1(self.conv1(x))\n        residual = self.bn2"),
+        "after one pass in train mode bn1.running_mean is not. Is each BatchNorm called once",
+    ),
+    "eval mode always": (
+        ("    def forward(self, x):\n", "    def forward(self, x):\n        self.eval()\n"),
+        "In train mode, values differ",
     ),
     "no sum": (("residual + self.downsample(x)", "residual"), "The input is never added"),
     "bn1 unused": (("self.bn1(self.conv1(x))", "self.conv1(x)"), "bn1 is not used"),
@@ -116,7 +145,34 @@ BLOCKS = {
     "5×5 kernel": (("out_channels, 3, stride", "out_channels, 5, stride"), "conv1 has a kernel of (5, 5)"),
     "skip detached": (
         ("self.downsample(x))", "self.downsample(x).detach())"),
-        "the gradient of the input is not. Something cuts the way back",
+        "the skip is detached: no gradient flows back through it",
+    ),
+    "F(x) detached": (("torch.relu(residual +", "torch.relu(residual.detach() +"), "F(x) is detached"),
+    "no gradient at all": (
+        ("    def forward", "    @torch.no_grad()\n    def forward"),
+        "no gradient flows back",
+    ),
+    "weights detached": (
+        (
+            "self.bn2(self.conv2(residual))",
+            "self.bn2(F.conv2d(residual, self.conv2.weight.detach(), padding=1))",
+        ),
+        "the gradient of conv2.weight is not",
+    ),
+    "projection not used": (
+        ("residual + self.downsample(x)", "residual + x"),
+        "Where there is a projection, add downsample(x), not x",
+    ),
+    "forward still to write": (
+        (
+            "        residual = torch.relu(",
+            "        raise NotImplementedError\n        residual = torch.relu(",
+        ),
+        "Your parts are right. Now write forward.",
+    ),
+    "a layer made wrong": (
+        ("nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)", "nn.Conv2d(out_channels)"),
+        "Conv2d.__init__() missing 2 required positional arguments",
     ),
     "one BatchNorm for both": (
         ("self.bn2 = nn.BatchNorm2d(out_channels)", "self.bn2 = self.bn1"),
@@ -147,7 +203,11 @@ BLOCKS = {
     ),
     "projection without stride": (("1, stride, bias=False", "1, bias=False"), "The projection has stride 1"),
     "super() forgotten": (("        super().__init__()\n", ""), "Call super().__init__() first"),
-    "other names": (("self.conv1", "self.first"), "has no conv1. Keep the names"),
+    "other names": (("self.conv1", "self.first"), "has no conv1; it has first, bn1, conv2, bn2"),
+    "projection called shortcut": (
+        ("downsample", "shortcut"),
+        "called downsample; its parts are conv1, bn1, ",
+    ),
     "too many parts": (
         ("self.bn2 = ", "self.extra = nn.Linear(2, 2)\n        self.bn2 = "),
         "too many extra.bias, extra.weight",
@@ -163,11 +223,14 @@ BLOCKS = {
 }
 
 
+RENAMED = ("other names", "projection called shortcut")
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_mistakes_in_the_block(name, capsys):
     (right, wrong), expected = BLOCKS[name]
     assert right in ex.q2.source
-    source = ex.q2.source.replace(right, wrong, -1 if name == "other names" else 1)
+    source = ex.q2.source.replace(right, wrong, -1 if name in RENAMED else 1)
     if name == "stride on the second convolution":
         source = source.replace("out_channels, out_channels, 3,", "out_channels, out_channels, 3, stride,")
     printed = said(capsys, ex.q2, answer_of(source))
@@ -184,9 +247,32 @@ def test_no_class_and_no_forward(capsys):
     assert "has no forward" in said(capsys, ex.q2, type("MyBlock", (nn.Module,), {}))
 
 
-@pytest.mark.parametrize("block", [BasicBlock])
-def test_other_right_blocks(block, capsys):
-    assert said(capsys, ex.q2, block).startswith("✓"), "nn.ReLU(inplace=True) and downsample = None are fine"
+def test_one_batchnorm_under_another_name(capsys):
+    source = ex.q2.source.replace("self.bn2 = nn.BatchNorm2d(out_channels)", "")
+    source = source.replace("self.bn1", "self.norm").replace("self.bn2", "self.norm")
+    assert "Both convolutions share one BatchNorm" in said(capsys, ex.q2, answer_of(source))
+
+
+def test_other_right_blocks(capsys):
+    assert said(capsys, ex.q2, BasicBlock).startswith("✓"), (
+        "nn.ReLU(inplace=True) and downsample = None are fine"
+    )
+    for right, other in (
+        ("out_channels, 3, padding=1", 'out_channels, 3, padding="same"'),
+        ("nn.Identity()", "lambda x: x"),
+        (
+            "return torch.relu(residual + self.downsample(x))",
+            "residual += self.downsample(x); return residual.relu_()",
+        ),
+        ("self.conv1(x)", "self.conv1(x.to(memory_format=torch.channels_last))"),
+    ):
+        assert right in ex.q2.source
+        assert said(capsys, ex.q2, answer_of(ex.q2.source.replace(right, other))).startswith("✓"), other
+
+
+def test_a_right_answer_is_right_where_gradients_are_off(capsys):
+    with torch.no_grad():
+        assert said(capsys, ex.q2, BasicBlock).startswith("✓")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +282,9 @@ def test_other_right_blocks(block, capsys):
         ({"out_channels": 512}, "out_channels is 512, but each stage doubles"),
         ({"blocks": 3}, "blocks is 3, but ResNet-18 has two blocks"),
         ({"stride": 1}, "stride is 1, but every stage after the first halves"),
+        ({"stride": 1}, "Yours makes 256×28×28 of 128×28×28."),
+        ({"out_channels": 512}, "Yours makes 512×14×14 of 128×28×28."),
+        ({"blocks": 10**9}, "blocks is 1000000000; it should be a whole number from 1 to 4096"),
         ({"stride": "2"}, "stride is '2'; it should be a whole number"),
         ({"width": 3}, "Keep the dict with the keys in_channels, out_channels, blocks, stride"),
     ],
@@ -215,7 +304,12 @@ COUNTS = {
     "p.numel() for p in model.parameters()": "It counts single numbers",
     "1 for m in model.modules()": "It counts all modules",
     "[18]": "It says 18 for every network",
-    "[3]": "For a ResNet-18 it says 3",
+    "[3]": "For a ResNet with 18 weight layers it returns 3",
+    "[-1] + [isinstance(m, (nn.Conv2d, nn.Linear)) and 'downsample' not in n for n, m in "
+    "model.named_modules()]": "It misses one layer in each network",
+    "[1] + [isinstance(m, nn.Conv2d) and 'downsample' not in n for n, m in "
+    "model.named_modules()]": "It takes for granted that there is one linear layer",
+    "isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.children()": "It looks only at the top level",
 }
 
 

@@ -45,6 +45,26 @@ def test_a_broken_file_starts_anew(home, capsys, content):
     assert progress.read() == {"blocks": {"q1": "right"}}
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [("MODE", "fast", "mode is 'fast'"), ("HOME", "~nobody-of-this-name/home", "home directory")],
+)
+def test_settings_that_name_no_home_are_said_and_passed_over(monkeypatch, capsys, name, value, reason):
+    monkeypatch.setenv(f"RESNET_COURSE_{name}", value)
+    progress.record("blocks", "q1", "right")
+    progress.show()
+    printed = capsys.readouterr()
+    assert reason in printed.err and "no exercise tried yet" in printed.out
+
+
+def test_a_folder_in_the_files_place_is_said_and_passed_over(home, capsys):
+    (home / "progress.json").mkdir(parents=True)
+    progress.record("blocks", "q1", "right")
+    printed = capsys.readouterr().err
+    assert "cannot be read" in printed and "cannot be saved" in printed
+    assert [path.name for path in home.iterdir()] == ["progress.json"], "no temporary file is left"
+
+
 def test_an_unknown_outcome_is_passed_over(home):
     home.mkdir()
     (home / "progress.json").write_text('{"blocks": {"q1": "brilliant", "q2": "right"}}', encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +12,8 @@ import torch
 
 from resnet_course import progress
 
-# Code of these folders is not the learner's.
-LIBRARIES = tuple(
-    Path(folder).resolve()
-    for folder in (
-        sysconfig.get_paths()["stdlib"],
-        sysconfig.get_paths()["purelib"],
-        Path(torch.__file__).parent,
-        Path(__file__).parents[1],
-    )
-)
+# Code in these folders is not the learner's: Python's library, the installed packages, this package.
+LIBRARIES = (Path(os.__file__).parent, Path(torch.__file__).parents[1], Path(__file__).parents[1])
 
 
 class Mistake(Exception):
@@ -88,7 +79,7 @@ class Exercise:
         if answer is ... or (isinstance(answer, dict) and any(value is ... for value in answer.values())):
             return untouched
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
                 torch.manual_seed(0)
                 self.checker(answer)
         except Mistake as mistake:
@@ -114,4 +105,4 @@ def shortened(error: Exception) -> str:
 
 
 def _is_library(path: Path) -> bool:
-    return path.is_absolute() and any(path.resolve().is_relative_to(folder) for folder in LIBRARIES)
+    return any(path.is_relative_to(folder) for folder in LIBRARIES)

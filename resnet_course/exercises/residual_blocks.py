@@ -14,16 +14,49 @@ from resnet_course.resnet import BasicBlock, ResNet, resnet18, stage
 
 MODULE = "residual_blocks"
 
+Way = Callable[[Tensor], Tensor]
+
 
 def close(found: Tensor, expected: Tensor) -> bool:
-    """Whether two tensors agree up to rounding."""
-    return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    """Whether two tensors agree up to rounding: to 1e-4 of the largest value expected."""
+    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+        return False
+    return bool((found - expected).abs().max() <= 1e-4 * expected.abs().max())
 
 
 def must_be_tensor(found: Any) -> None:
     """Raise Mistake for a function that forgot to return."""
     if not isinstance(found, Tensor):
         raise Mistake(f"It should return a tensor and returns {type(found).__name__}. Is a return missing?")
+
+
+def gradient(output: Tensor, source: Tensor) -> Tensor:
+    """The gradient that the output's sum of squares sends back to `source`; 0 if none arrives there."""
+    total = output.square().sum()
+    return torch.autograd.grad(total, source, retain_graph=True, materialize_grads=True)[0]
+
+
+def compare_ways_back(found: Tensor, leaf: Tensor, residual: Way, shortcut: Way) -> None:
+    """Raise Mistake unless the gradient comes back to the input through F and through the skip."""
+    if not found.requires_grad:
+        raise Mistake("The values are right, but no gradient flows back. Is there a no_grad() or a detach()?")
+    cut = {
+        "The values are right, but the skip is detached: no gradient flows back through it. "
+        "That way back is what a residual block is for.": torch.relu(
+            residual(leaf) + shortcut(leaf).detach()
+        ),
+        "The values are right, but F(x) is detached: no gradient flows back through it, "
+        "so it could not learn.": torch.relu(residual(leaf).detach() + shortcut(leaf)),
+    }
+    own = gradient(found, leaf)
+    if close(own, gradient(torch.relu(residual(leaf) + shortcut(leaf)), leaf)):
+        return
+    for message, output in cut.items():
+        if close(own, gradient(output, leaf)):
+            raise Mistake(message)
+    raise Mistake(
+        "The values are right, but the gradient of the input is not. Is there a detach() somewhere?"
+    )
 
 
 # 1: the sum
@@ -37,6 +70,9 @@ WRONG_SUMS: dict[str, Residual] = {
     "There is no ReLU after the sum.": lambda x, f: f(x) + x,
     "The input is missing: that is a plain block. Add x to f(x) before the ReLU.": (
         lambda x, f: torch.relu(f(x))
+    ),
+    "There is a ReLU before the sum as well as after it. Only the one after it belongs there.": (
+        lambda x, f: torch.relu(torch.relu(f(x)) + x)
     ),
     "f(x) alone is only the residual. Add x, then apply the ReLU.": lambda x, f: f(x),
     "f and x are multiplied. A residual block adds them.": lambda x, f: torch.relu(f(x) * x),
@@ -70,13 +106,7 @@ def check_sum(answer: Residual) -> None:
             f"For an input of shape {tuple(x.shape)} the values differ from relu(f(x) + x); "
             f"yours has shape {tuple(found.shape)}."
         )
-    (expected,) = torch.autograd.grad(torch.relu(f(x) + x).square().sum(), leaf)
-    found_gradient = torch.autograd.grad(found.square().sum(), leaf, allow_unused=True)[0]
-    if found_gradient is None or not close(found_gradient, expected):
-        raise Mistake(
-            "The values are right, but the gradient does not reach x on "
-            "both ways. Is there a detach() or no_grad()?"
-        )
+    compare_ways_back(found, leaf, f, lambda x: x)
 
 
 q1 = Exercise(
@@ -115,12 +145,21 @@ WRONG_BLOCKS: dict[str, Callable[[BasicBlock, Tensor], Tensor]] = {
     "The ReLU between the two convolutions is missing.": (
         lambda b, x: torch.relu(b.bn2(b.conv2(b.bn1(b.conv1(x)))) + b.shortcut(x))
     ),
+    "There is a ReLU before the sum as well as after it. Only the one after it belongs there.": (
+        lambda b, x: torch.relu(torch.relu(b.residual(x)) + b.shortcut(x))
+    ),
     "The input is never added: that is a plain block.": lambda b, x: torch.relu(b.residual(x)),
     "bn1 is not used in forward.": (
         lambda b, x: torch.relu(b.bn2(b.conv2(torch.relu(b.conv1(x)))) + b.shortcut(x))
     ),
     "bn2 is not used in forward.": (
         lambda b, x: torch.relu(b.conv2(torch.relu(b.bn1(b.conv1(x)))) + b.shortcut(x))
+    ),
+    "bn1 is used after both convolutions; bn2 belongs after the second.": (
+        lambda b, x: torch.relu(b.bn1(b.conv2(torch.relu(b.bn1(b.conv1(x))))) + b.shortcut(x))
+    ),
+    "bn2 comes after the sum. It belongs before it, right after conv2.": (
+        lambda b, x: torch.relu(b.bn2(b.conv2(torch.relu(b.bn1(b.conv1(x)))) + b.shortcut(x)))
     ),
     "The first ReLU comes before bn1. The order is convolution, BatchNorm, ReLU.": (
         lambda b, x: torch.relu(b.bn2(b.conv2(b.bn1(torch.relu(b.conv1(x))))) + b.shortcut(x))
@@ -156,45 +195,41 @@ def _make(answer: type[nn.Module], in_channels: int, out_channels: int, stride: 
                 "Call super().__init__() first in __init__; without it, no layer is registered."
             ) from None
         raise
-    except NotImplementedError:
-        raise
     except TypeError as error:
-        if "argument" in str(error) and "__init__" in str(error):
-            raise Mistake(
-                f"It must be made as MyBlock(in_channels, out_channels, stride=1): {error}."
-            ) from None
-        raise
+        if error.__traceback__.tb_next:  # it comes from inside __init__
+            raise
+        raise Mistake(f"It must be made as MyBlock(in_channels, out_channels, stride=1): {error}.") from None
 
 
 def _look_at_parts(mine: nn.Module, reference: BasicBlock, made: str) -> None:
     """Raise Mistake for a part that is missing, superfluous or made with other numbers."""
     parts = dict(mine.named_modules(remove_duplicate=False))
+    if sum(isinstance(child, nn.BatchNorm2d) for child in mine.children()) == 1:
+        raise Mistake("Both convolutions share one BatchNorm. Each needs its own: their values differ.")
     missing = [name for name in ("conv1", "bn1", "conv2", "bn2") if name not in parts]
     if missing:
+        has = ", ".join(name for name, _ in mine.named_children()) or "no parts yet"
         raise Mistake(
-            f"{made} has no {' and no '.join(missing)}. Keep the names conv1, bn1, conv2, bn2, downsample."
+            f"{made} has no {' and no '.join(missing)}; it has {has}. "
+            "Keep the names conv1, bn1, conv2, bn2, downsample."
         )
-    if mine.bn1 is mine.bn2:
-        raise Mistake("Both convolutions share one BatchNorm. Each needs its own: their values differ.")
     for name in ("conv1", "conv2"):
         convolution, right = parts[name], getattr(reference, name)
         if not isinstance(convolution, nn.Conv2d):
             raise Mistake(f"{name} is a {type(convolution).__name__}; it should be an nn.Conv2d.")
         if convolution.kernel_size != right.kernel_size:
             raise Mistake(f"{name} has a kernel of {convolution.kernel_size}; both convolutions are 3×3.")
-        if convolution.padding != right.padding:
+        if convolution.padding not in (right.padding, "same"):
             raise Mistake(
-                f"{name} has padding {convolution.padding}; a 3×3 "
-                "convolution needs padding=1 to keep the size."
+                f"{name} has padding {convolution.padding}; "
+                "a 3×3 convolution needs padding=1 to keep the size."
             )
         if convolution.bias is not None:
             raise Mistake(f"{name} has a bias. BatchNorm takes it away again: write bias=False.")
     if mine.conv2.stride != (1, 1):
         raise Mistake(
-            (
-                "The stride is on the second convolution. It belongs to the "
-                "first one, which also changes the channels."
-            )
+            "The stride is on the second convolution. It belongs to the first one, which also changes the "
+            "channels."
             if mine.conv1.stride == (1, 1)
             else "Both convolutions have the stride. It belongs to the first one only."
         )
@@ -217,17 +252,18 @@ def _look_at_parts(mine: nn.Module, reference: BasicBlock, made: str) -> None:
 
 def _look_at_projection(mine: nn.Module, reference: BasicBlock, made: str) -> None:
     projection = getattr(mine, "downsample", None)
-    weights = 0 if projection is None else len(projection.state_dict())
+    weights = len(projection.state_dict()) if isinstance(projection, nn.Module) else 0
     if reference.downsample is None:
         if weights:
             raise Mistake(
-                f"{made} has a projection although no shape changes. There "
-                "the input itself is added, at no cost."
+                f"{made} has a projection although no shape changes. "
+                "There the input itself is added, at no cost."
             )
         return
     if not weights:
         raise Mistake(
-            f"{made} changes the shape, so it needs a projection on the shortcut, called downsample."
+            f"{made} changes the shape, so it needs a projection on the shortcut, called downsample; "
+            f"its parts are {', '.join(name for name, _ in mine.named_children())}."
         )
     kinds = [type(module) for module in projection.modules()]
     if nn.BatchNorm2d not in kinds:
@@ -266,12 +302,22 @@ def _compare(mine: nn.Module, reference: BasicBlock) -> None:
     leaf = torch.randn(3, reference.conv1.in_channels, 8, 8, requires_grad=True)
     x = leaf * 1
     before = x.detach().clone()
-    found = mine(x)
+    try:
+        found = mine(x)
+    except RuntimeError as error:
+        if isinstance(error, NotImplementedError) and not str(error):
+            raise Mistake("Your parts are right. Now write forward.") from None
+        if reference.downsample is None or "must match" not in str(error):
+            raise
+        raise Mistake(
+            "At the sum, x and F(x) have different shapes. "
+            "Where there is a projection, add downsample(x), not x."
+        ) from None
     must_be_tensor(found)
     if not torch.equal(x, before):
         raise Mistake(
-            "forward changes its input itself (+= or inplace=True on x "
-            "does that). Compute a new tensor: residual + x."
+            "forward changes its input itself (+= or inplace=True on x does that). "
+            "Compute a new tensor: residual + x."
         )
     x = leaf * 1
     expected = reference(x)
@@ -286,19 +332,16 @@ def _compare(mine: nn.Module, reference: BasicBlock) -> None:
             f"In {mode} mode, values differ from the reference block's by up to {difference:.2g}. The input "
             f"has shape {tuple(x.shape)}, the output {tuple(expected.shape)}. Check the order in forward."
         )
-    weights = (leaf, *reference.parameters())
-    wanted = torch.autograd.grad(expected.square().sum(), weights)
-    names = ("the input", *(name for name, _ in reference.named_parameters()))
-    own = dict(mine.named_parameters())
-    got = torch.autograd.grad(
-        found.square().sum(), (leaf, *(own[name] for name in names[1:])), allow_unused=True
-    )
-    for name, right, gradient in zip(names, wanted, got, strict=True):
-        if gradient is None or not close(gradient, right):
+    for name, right in reference.named_buffers():
+        if not close(mine.get_buffer(name), right):
             raise Mistake(
-                f"The values are right, but the gradient of {name} is not. Something cuts the way back: "
-                "a detach() or no_grad(), perhaps on the skip."
+                f"The values are right, but after one pass in {mode} mode {name} is not. Is each BatchNorm "
+                "called once, and are its settings the usual ones?"
             )
+    compare_ways_back(found, leaf, reference.residual, reference.shortcut)
+    for name, weight in reference.named_parameters():
+        if not close(gradient(found, mine.get_parameter(name)), gradient(expected, weight)):
+            raise Mistake(f"The values are right, but the gradient of {name} is not. Is there a detach()?")
 
 
 BLOCK = """
@@ -335,10 +378,8 @@ class MyBlock(nn.Module):
         raise NotImplementedError
 """,
     hints=(
-        (
-            "Six parts: conv1, bn1, conv2, bn2, the ReLU (a function will "
-            "do), and downsample where the shape changes."
-        ),
+        "Six parts: conv1, bn1, conv2, bn2, the ReLU (a function will do), and downsample where the shape "
+        "changes.",
         "The stride goes to conv1 and to the 1×1 convolution in downsample. No convolution has a bias.",
         "forward: conv1, bn1, ReLU, conv2, bn2; then add downsample(x), or x where there is none; then ReLU.",
     ),
@@ -365,15 +406,18 @@ def check_stage(answer: dict[str, int]) -> None:
     """Compare each number, then build the stage and look at its shape."""
     if not isinstance(answer, dict) or answer.keys() != STAGE.keys():
         raise Mistake(f"Keep the dict with the keys {', '.join(STAGE)}.")
-    for name, right in STAGE.items():
-        if type(answer[name]) is not int:
-            raise Mistake(f"{name} is {answer[name]!r}; it should be a whole number.")
-        if answer[name] != right:
+    for name, value in answer.items():
+        if type(value) is not int or not 1 <= value <= 4096:
+            raise Mistake(f"{name} is {value!r}; it should be a whole number from 1 to 4096.")
+    for name in ("in_channels", "blocks"):
+        if answer[name] != STAGE[name]:
             raise Mistake(f"{name} is {answer[name]}, but {WHY[name]}")
-    with torch.inference_mode():
-        shape = tuple(stage(**answer)(torch.zeros(1, 128, 28, 28)).shape)
-    if shape != (1, 256, 14, 14):
-        raise Mistake(f"The stage makes {shape} of (1, 128, 28, 28).")
+    with torch.device("meta"):  # shapes alone, so that any answer can be built at once
+        made = stage(**answer)(torch.zeros(1, 128, 28, 28)).shape[1:]
+    for name in ("out_channels", "stride"):
+        if answer[name] != STAGE[name]:
+            shape = "×".join(map(str, made))
+            raise Mistake(f"{name} is {answer[name]}, but {WHY[name]} Yours makes {shape} of 128×28×28.")
 
 
 q3 = Exercise(
@@ -407,7 +451,16 @@ def _kinds(model: nn.Module, *kinds: type[nn.Module], projections: bool = True) 
 WRONG_COUNTS: dict[str, Callable[[nn.Module], int]] = {
     "It counts the 1×1 projections too. They lie on the shortcut, not on the main path, and their names "
     "contain downsample.": lambda model: _kinds(model, nn.Conv2d, nn.Linear),
-    "It forgets the linear layer at the end.": lambda model: _kinds(model, nn.Conv2d, projections=False),
+    "It forgets the linear layers at the end.": lambda model: _kinds(model, nn.Conv2d, projections=False),
+    "It misses one layer in each network: the first convolution, before the stages?": (
+        lambda model: _kinds(model, nn.Conv2d, nn.Linear, projections=False) - 1
+    ),
+    "It takes for granted that there is one linear layer. One of the networks here has two: count them.": (
+        lambda model: _kinds(model, nn.Conv2d, projections=False) + 1
+    ),
+    "It looks only at the top level. The stages hold more: model.modules() goes all the way down.": (
+        lambda model: sum(isinstance(child, (nn.Conv2d, nn.Linear)) for child in model.children())
+    ),
     "It counts all convolutions, projections included, and forgets the linear layer.": (
         lambda model: _kinds(model, nn.Conv2d)
     ),
@@ -426,14 +479,12 @@ WRONG_COUNTS: dict[str, Callable[[nn.Module], int]] = {
 
 
 def check_count(answer: Callable[[nn.Module], int]) -> None:
-    """Count ResNet-18 and two other depths."""
+    """Count ResNet-18, ResNet-34, and a small one with two linear layers."""
     if not callable(answer):
         raise Mistake("Give the function itself, without calling it: ex.q4.check(count_weight_layers).")
-    networks = {
-        18: resnet18(10, width=8),
-        34: ResNet((3, 4, 6, 3), 10, width=8),
-        10: ResNet((1, 1, 1, 1), 10, width=8),
-    }
+    small = ResNet((1, 1, 1, 1), width=8)
+    small.fc = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    networks = {18: resnet18(10, width=8), 34: ResNet((3, 4, 6, 3), 10, width=8), 11: small}
     found = {depth: answer(model) for depth, model in networks.items()}
     if found == {depth: depth for depth in networks}:
         return
@@ -443,7 +494,7 @@ def check_count(answer: Callable[[nn.Module], int]) -> None:
         if found == {depth: wrong(model) for depth, model in networks.items()}:
             raise Mistake(message)
     depth = next(depth for depth in networks if found[depth] != depth)
-    raise Mistake(f"For a ResNet-{depth} it says {found[depth]!r}.")
+    raise Mistake(f"For a ResNet with {depth} weight layers it returns {found[depth]!r}.")
 
 
 q4 = Exercise(
@@ -470,7 +521,7 @@ def count_weight_layers(model):
     )
 ''',
     checker=check_count,
-    praise="18, 34 and 10: the number in a ResNet's name is this count.",
+    praise="18 for ResNet-18, 34 for ResNet-34: the number in a ResNet's name is this count.",
 )
 
 
