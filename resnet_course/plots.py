@@ -220,7 +220,7 @@ def bars(
     axis.set_xticks(range(len(names)), names, rotation=30 if len(names) > 8 else 0)
     axis.set_ylabel(label)
     axis.grid(alpha=0.3, axis="y")
-    axis.legend()
+    figure.legend(loc="outside lower center", ncols=len(groups))
     figure.suptitle(title)
     return figure
 
