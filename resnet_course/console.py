@@ -38,4 +38,5 @@ def progress(
         leave=False,
         disable=not watched,
         mininterval=0.5,
+        delay=1,  # seconds; JupyterLab folds the output of a cell that makes fifty bars, however short
     )
