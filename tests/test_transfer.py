@@ -1,11 +1,14 @@
 """Frozen means frozen; trunk and head are the network; weights that do not fit are named."""
 
 import copy
+import hashlib
+import io
 import pickle
 
 import pytest
 import torch
 import torch.nn.functional as F
+from servers import Mirror, serving
 
 from resnet_course import transfer
 from resnet_course.download import DownloadError
@@ -181,6 +184,26 @@ def test_auto_takes_imagenet_where_it_can(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(transfer, "download", lambda *args, **options: path)
     assert len(load_weights("auto")["conv1.weight"]) == 8
     assert "ImageNet" in capsys.readouterr().err
+
+
+def test_imagenet_weights_are_downloaded_verified_and_kept(monkeypatch, tmp_path):
+    content = io.BytesIO()
+    torch.save(resnet18(1000, width=8).state_dict(), content)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(transfer, "IMAGENET_SIZE", len(content.getvalue()))
+    right = f"sha256:{hashlib.sha256(content.getvalue()).hexdigest()}"
+    with serving(Mirror(content.getvalue())) as mirror:
+        monkeypatch.setattr(transfer, "IMAGENET_URL", mirror.url.removesuffix("?download=1"))
+        monkeypatch.setattr(transfer, "IMAGENET_CHECKSUM", "sha256:" + 64 * "0")
+        with pytest.raises(DownloadError, match="wrong checksum"):
+            load_weights("imagenet")
+        assert not transfer.imagenet_path().exists()
+        monkeypatch.setattr(transfer, "IMAGENET_CHECKSUM", right)
+        assert len(load_weights("imagenet")["conv1.weight"]) == 8
+        asked = len(mirror.ranges)
+        load_weights("imagenet")
+        assert len(mirror.ranges) == asked, "the second time it is on the disk"
 
 
 def test_parameter_groups_decay_only_what_should_be():
