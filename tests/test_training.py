@@ -242,3 +242,9 @@ def test_one_step_of_the_original_is_the_published_one(sets):
     moved = theirs.state_dict()["layer1.0.bn1.running_mean"]
     assert not torch.equal(moved, start["layer1.0.bn1.running_mean"]), "the flaw: frozen statistics move"
     assert torch.allclose(model.state_dict()["layer1.0.bn1.running_mean"], moved, atol=1e-4)
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_it_learns_from_mixed_pictures_too(sets, mix):
+    history = fit(fresh_model(), *sets, replace(REDUCED, mix=mix, epochs=1))
+    assert 0 < history.best["train_loss"] < 10 and 0 <= history.best["train_accuracy"] <= 1
