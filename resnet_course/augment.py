@@ -87,7 +87,7 @@ def random_affine(
     scale: tuple[float, float] = (1, 1),
     border: str = "reflection",
 ) -> Tensor:
-    """`affine`, drawn evenly: angle up to ±degrees, move up to `translate` of the side, scale in its range."""
+    """`affine`: angles up to ±degrees, moves up to `translate` of the side, scales in a range."""
     draws = torch.rand(4, len(images), generator=generator)
     angles = (2 * draws[0] - 1) * degrees
     moves = (2 * draws[1:3] - 1) * translate * images.shape[-1]

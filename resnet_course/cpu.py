@@ -69,7 +69,7 @@ def probe() -> dict[tuple[str, str], float]:
                 loss = block(x).float().mean()
             loss.backward()
 
-        times[precision, memory_format] = 1000 * min(_seconds(step, times=8, at_most=0.25))
+        times[precision, memory_format] = 1000 * min(seconds(step, times=8, at_most=0.25))
     return times
 
 
@@ -128,8 +128,8 @@ def estimate(recipe: Recipe, pictures: int, validation_pictures: int = 0, width:
         model.eval()
         forward()
 
-    train_seconds = min(_seconds(train_step, times=4, at_most=3.0)) / count
-    eval_seconds = recipe.test_views * min(_seconds(eval_step, times=4, at_most=1.0)) / count
+    train_seconds = min(seconds(train_step, times=4, at_most=3.0)) / count
+    eval_seconds = recipe.test_views * min(seconds(eval_step, times=4, at_most=1.0)) / count
     return recipe.epochs * (pictures * train_seconds + validation_pictures * eval_seconds)
 
 
@@ -138,14 +138,14 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _seconds(step: Callable[[], None], times: int, at_most: float) -> list[float]:
+def seconds(step: Callable[[], object], times: int, at_most: float) -> list[float]:
     """Seconds of each of up to `times` steps after a warm-up, stopping once `at_most` seconds have passed."""
     step()
-    seconds: list[float] = []
-    while not seconds or (len(seconds) < times and sum(seconds) < at_most):
+    measured: list[float] = []
+    while not measured or (len(measured) < times and sum(measured) < at_most):
         start = time.perf_counter()
         step()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+        measured.append(time.perf_counter() - start)
+    return measured

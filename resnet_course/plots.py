@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -221,6 +221,65 @@ def bars(
     axis.set_ylabel(label)
     axis.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside lower center", ncols=len(groups))
+    figure.suptitle(title)
+    return figure
+
+
+def rows(pictures: Mapping[str, Tensor], title: str) -> Figure:
+    """Pictures in rows, each row with its name.
+
+    pictures: by the row's name, uint8 [N, 3, H, W]; rows may differ in N and in size.
+    """
+    columns = max(len(row) for row in pictures.values())
+    figure, axes = plt.subplots(
+        len(pictures),
+        columns,
+        figsize=(1.05 * columns + 1.6, 1.05 * len(pictures) + 0.5),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for row, (name, images) in zip(axes, pictures.items(), strict=True):
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for axis, image in zip(row, images, strict=False):
+            axis.imshow(to_array(image))
+    figure.suptitle(title)
+    return figure
+
+
+def accuracy_against_seconds(
+    runs: Mapping[str, Sequence[tuple[float, float]]], title: str, front: bool = False
+) -> Figure:
+    """Mean accuracy against mean seconds, a point for each choice, with a bar from its worst to its best run.
+
+    runs: by the choice's name, (seconds, accuracy) of every run. front: join the choices that no other one
+        beats in both.
+    """
+    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    means = {name: np.mean(np.array(values), axis=0) for name, values in runs.items()}
+    best = [
+        name
+        for name, (seconds, accuracy) in means.items()
+        if not any(
+            s <= seconds and a >= accuracy and (s, a) != (seconds, accuracy) for s, a in means.values()
+        )
+    ]
+    for name, (seconds, accuracy) in means.items():
+        accuracies = [value for _, value in runs[name]]
+        spread = [[accuracy - min(accuracies)], [max(accuracies) - accuracy]]
+        color = BLUE if name in best or not front else GREY
+        axis.errorbar(seconds, accuracy, spread, fmt="o", color=color, capsize=4)
+        axis.annotate(name, (seconds, accuracy), xytext=(7, 4), textcoords="offset points")
+    if front:
+        line = sorted(tuple(means[name]) for name in best)
+        axis.plot(*zip(*line, strict=True), "--", color=BLUE, zorder=0, label="no other choice beats these")
+        axis.legend(loc="lower right")
+    axis.set(xlabel="seconds", ylabel="validation accuracy", xlim=(0, None))
+    axis.margins(x=0.2, y=0.15)
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.grid(alpha=0.3)
     figure.suptitle(title)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
@@ -9,7 +10,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
-from resnet_course import anatomy, plots
+from resnet_course import anatomy, augment, cpu, plots
 from resnet_course.data.images import PictureError, read_picture
 from resnet_course.prediction import Classifier
 from resnet_course.stacks import stack
@@ -63,6 +64,47 @@ def gradient_explorer(inputs: Tensor, labels: Tensor) -> ipywidgets.Widget:
     return ipywidgets.VBox(
         [ipywidgets.HBox(list(choices.values())), ipywidgets.interactive_output(show, choices)]
     )
+
+
+# What the explorer offers: by name, a change of a batch with a strength from 0 to 1.
+EXPLORED: dict[str, Callable[[Tensor, float, torch.Generator], Tensor]] = {
+    "crop": lambda images, strength, generator: augment.random_crop(images, round(16 * strength), generator),
+    "turn": lambda images, strength, generator: augment.random_affine(images, generator, 180 * strength),
+    "scale": lambda images, strength, generator: augment.random_affine(
+        images, generator, 0, scale=(1 - strength / 2, 1 + strength)
+    ),
+    "colours": lambda images, strength, generator: augment.random_colors(images, strength, generator),
+    "erase": lambda images, strength, generator: augment.random_erasing(images, generator, strength),
+    "flip": lambda images, strength, generator: augment.random_flip(images, generator),
+    "upside down": lambda images, strength, generator: augment.random_flip(images, generator, vertical=True),
+    "TrivialAugment": lambda images, strength, generator: augment.trivial(images, generator),
+}
+
+
+def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
+    """Choose a change, its strength and a picture; see eight draws and the time for one picture.
+
+    images: uint8 [N, 3, H, W].
+    """
+    change = ipywidgets.Dropdown(options=list(EXPLORED), description="change")
+    strength = ipywidgets.FloatSlider(
+        value=0.25, min=0, max=1, step=0.05, description="strength", continuous_update=False
+    )
+    picture = ipywidgets.IntSlider(
+        value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False
+    )
+
+    def show(change: str, strength: float, picture: int) -> None:
+        def draw(count: int = 8) -> Tensor:
+            generator = torch.Generator().manual_seed(0)
+            return EXPLORED[change](images[picture].expand(count, -1, -1, -1), strength, generator)
+
+        seconds = min(cpu.seconds(lambda: draw(128), times=3, at_most=0.2)) / 128
+        plots.rows({change: draw()}, f"{change}: {1e6 * seconds:.0f} microseconds a picture")
+        plt.show()
+
+    choices = {"change": change, "strength": strength, "picture": picture}
+    return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 
 def uploaded(value: dict | tuple) -> list[bytes]:

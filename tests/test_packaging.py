@@ -32,6 +32,7 @@ ROOMS = (
         "evaluation",
         "training",
         "prediction",
+        "advice",
     ),
     *("plots", "widgets", "progress", "exercises", "__main__"),
 )

@@ -1,0 +1,90 @@
+"""Looks at a data set before it is learned from: what to mend first, and which recipe to begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from resnet_course import cpu
+from resnet_course.data.duplicates import NEAR, nearest
+from resnet_course.data.images import ImageSet, Splits
+from resnet_course.recipes import LAPTOP, Recipe
+
+FEW, TINY, BALANCED = 50, 32, 3  # pictures a class; pixels a side; times the smallest class
+VIEWS = 20_000  # how often pictures are looked at in a training of LAPTOP's kind, all epochs together
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What `advise` found.
+
+    warnings: one sentence each, the gravest first. recipe: to begin with. minutes: what it takes here.
+    """
+
+    warnings: tuple[str, ...]
+    recipe: Recipe
+    minutes: float
+
+    def __str__(self) -> str:
+        recipe = self.recipe
+        lines = [f"- {warning}" for warning in self.warnings] or ["- Nothing to mend was found."]
+        start = (
+            f"Begin with: recipe {recipe.name}, image_size={recipe.image_size}, epochs={recipe.epochs}, "
+            f"augmentation={recipe.augmentation!r}: about {self.minutes:.1f} minutes on this machine."
+        )
+        return "\n".join([*lines, start])
+
+
+def advise(splits: Splits) -> Advice:
+    """Warn of copies across splits, few or unequal classes and tiny pictures; propose a recipe.
+
+    The proposal looks at the number and the size of the training pictures: small sets get more epochs, large
+    pictures more pixels. Change one thing at a time from there, and judge by the validation split.
+    """
+    train = splits.train
+    side = train.images.shape[-1]
+    warnings = [*_copies(splits), *_classes(train)]
+    if side < TINY:
+        warnings.append(
+            f"The pictures are tiny: half of them have at most {side} pixels on their shorter side. "
+            "Take larger ones if you have them; scaling up adds no detail."
+        )
+    epochs = min(20, max(LAPTOP.epochs, round(VIEWS / len(train))))
+    batch_size = min(LAPTOP.batch_size, max(8, len(train) // 10))
+    image_size = 64 if side <= 64 else 128
+    recipe = replace(LAPTOP, epochs=epochs, batch_size=batch_size, image_size=image_size)
+    minutes = cpu.estimate(recipe, len(train), len(splits.val)) / 60
+    return Advice(tuple(warnings), recipe, minutes)
+
+
+def _copies(splits: Splits) -> list[str]:
+    """A warning for each split that holds pictures of train."""
+    found = []
+    for name in ("val", "test"):
+        others = getattr(splits, name)
+        count = int((nearest(splits.train, others)[0] < NEAR).sum())
+        if count:
+            found.append(
+                f"{count:,} of {len(others):,} {name} pictures are also in train, or nearly: the accuracy "
+                "on them flatters. Keep all copies of a picture in one split."
+            )
+    return found
+
+
+def _classes(train: ImageSet) -> list[str]:
+    counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
+    smallest, largest = min(counts), max(counts)
+    few, many = (train.classes[counts.index(count)] for count in (smallest, largest))
+    found = []
+    if largest > BALANCED * smallest:
+        found.append(
+            f"The classes are out of balance: {many} has {largest:,} pictures, {few} has {smallest:,}. "
+            "Look at the accuracy of each class, not only at the overall one."
+        )
+    if smallest < FEW:
+        found.append(
+            f"{few} has only {smallest:,} pictures to learn from; the accuracy will depend on which ones "
+            f"they are. From about {FEW} on it steadies."
+        )
+    return found
