@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tqdm.auto import tqdm
+
+
+_quiet = False
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within it no notice is printed and no bar shown: for many short trainings, with one bar around them."""
+    global _quiet
+    before, _quiet = _quiet, True
+    try:
+        yield
+    finally:
+        _quiet = before
 
 
 def in_notebook() -> bool:
@@ -18,7 +33,8 @@ def in_notebook() -> bool:
 
 def say(text: str) -> None:
     """Print one notice: below the cell in a notebook, on stderr elsewhere."""
-    print(text, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+    if not _quiet:
+        print(text, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
 
 def progress(
@@ -36,7 +52,7 @@ def progress(
         unit=unit,
         unit_scale=unit == "B",
         leave=False,
-        disable=not watched,
+        disable=not watched or _quiet,
         mininterval=0.5,
         delay=1,  # seconds; JupyterLab folds the output of a cell that makes fifty bars, however short
     )
