@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 
 from tqdm.auto import tqdm
 
-
 _quiet = False
 
 
