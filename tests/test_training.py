@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from resnet_course import checkpoint, training
 from resnet_course.checkpoint import CheckpointError
@@ -248,3 +249,24 @@ def test_one_step_of_the_original_is_the_published_one(sets):
 def test_it_learns_from_mixed_pictures_too(sets, mix):
     history = fit(fresh_model(), *sets, replace(REDUCED, mix=mix, epochs=1))
     assert 0 < history.best["train_loss"] < 10 and 0 <= history.best["train_accuracy"] <= 1
+
+
+def test_fit_linear_finds_the_optimum_whatever_the_scale_of_the_features():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 3
+    features = torch.randn(300, 5, generator=generator) + F.one_hot(labels, 5) * 2
+    scaled = features * torch.tensor([1, 100, 0.01, 1, 1]) + torch.tensor([0, 50, 0, -3, 0])
+    layer, other = (training.fit_linear(x, labels, 3) for x in (features, scaled))
+    assert torch.allclose(layer(features), other(scaled), atol=1e-2)
+    assert not layer.weight.requires_grad
+
+    # A reference: plain gradient descent on the same sum, long enough.
+    x = (features - features.mean(0)) / features.std(0)
+    weight, bias = torch.zeros(3, 5, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.SGD([weight, bias], lr=0.5)
+    for _ in range(3000):
+        loss = F.cross_entropy(x @ weight.T + bias, labels) + 0.5e-3 * weight.square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert torch.allclose(layer(features).softmax(1), (x @ weight.T + bias).softmax(1), atol=2e-3)

@@ -1,0 +1,127 @@
+"""Pictures a second of the data pipeline: the original's, torchvision's on batches, and ours, in turn.
+
+    uv run python benchmarks/pipeline.py --data folder:DIR --weights FILE --data-is … --weights-are …
+
+Same changes for all (crop, flip, rotation, resize, normalise), batches of 128, no training beside it. "v2
+once a batch" draws once for a whole batch, so it is faster than it may be: a yardstick, no choice.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from record import parser, record
+from step_time import steps
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from resnet_course.batches import _Pictures, train_batches
+from resnet_course.data import ImageSet, load
+from resnet_course.recipes import IMAGENET_MEAN, IMAGENET_STD, LAPTOP, ORIGINAL, Recipe
+from resnet_course.settings import Settings
+
+BATCH, ROUNDS, BATCHES = 128, 5, 8  # each round times BATCHES batches of every way, in turn
+
+
+def endless_original(train: ImageSet, size: int, workers: int) -> Iterator[Tensor]:
+    """The original pipeline in a DataLoader."""
+    pictures = _Pictures(train, replace(ORIGINAL, image_size=size), train=True)
+    loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    while True:
+        for inputs, _ in loader:
+            yield inputs
+
+
+def endless_v2(train: ImageSet, size: int, each: bool) -> Iterator[Tensor]:
+    """torchvision's v2 transforms on uint8 tensors, on whole batches or picture by picture (each)."""
+    change = v2.Compose(
+        [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.RandomRotation(15), v2.Resize(size)]
+    )
+    finish = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
+    while True:
+        for indices in torch.randperm(len(train)).split(BATCH):
+            images = train.images[indices]
+            changed = torch.stack([change(image) for image in images]) if each else change(images)
+            yield finish(changed)
+
+
+def endless_ours(train: ImageSet, recipe: Recipe) -> Iterator[Tensor]:
+    """`train_batches`, for ever."""
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        for inputs, _ in train_batches(train, recipe, generator):
+            yield inputs
+
+
+def pictures_a_second(ways: dict[str, Iterator[Tensor]]) -> dict[str, float]:
+    """The median over rounds in which the ways take turns."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        next(way), next(way)
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            for _ in range(BATCHES):
+                next(way)
+            rates[name].append(BATCHES * BATCH / (time.perf_counter() - start))
+    return {name: round(statistics.median(values)) for name, values in rates.items()}
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def main() -> None:
+    """Time all ways at 96 and 224 pixels, and the share of a laptop training step; record them."""
+    options = parser(__doc__).parse_args()
+    train = load(Settings(data=options.data, weights=options.weights)).train.limit(10_000)
+    recipe = replace(LAPTOP, batch_size=BATCH, augmentation="crop_flip_rotate")
+    measured: dict[str, object] = {"batch": BATCH}
+
+    train.images.float().sum()  # what others allocate is there before the memory is looked at
+    before = peak_megabytes()
+    ours = endless_ours(train, replace(recipe, image_size=224))
+    for _ in range(4):
+        next(ours)
+    measured["extra_megabytes_at_224"] = round(peak_megabytes() - before)
+
+    for size in (96, 224):
+        ways = {
+            "original": endless_original(train, size, workers=0),
+            "original_2_workers": endless_original(train, size, workers=2),
+            "v2_each": endless_v2(train, size, each=True),
+            "v2_once_a_batch": endless_v2(train, size, each=False),
+            "ours": endless_ours(train, replace(recipe, image_size=size)),
+        }
+        # With workers idle but alive nothing else is slowed down: they sleep once their queue is full.
+        rates = pictures_a_second(ways)
+        measured[f"at_{size}"] = {
+            "pictures_a_second": rates,
+            "times_faster_than_original": round(rates["ours"] / rates["original"], 1),
+        }
+
+    pipeline = endless_ours(train, replace(recipe, image_size=LAPTOP.image_size))
+    step = steps(train, options.weights, LAPTOP)
+    times: dict[str, list[float]] = {"pipeline": [], "step": []}
+    for _ in range(40):
+        start = time.perf_counter()
+        next(pipeline)
+        times["pipeline"].append(1000 * (time.perf_counter() - start))
+        times["step"].append(next(step))
+    medians = {name: statistics.median(values[5:]) for name, values in times.items()}
+    measured["laptop_pipeline_milliseconds"] = round(medians["pipeline"], 2)
+    measured["laptop_step_milliseconds"] = round(medians["step"], 1)
+    measured["share_of_laptop_step_percent"] = round(100 * medians["pipeline"] / medians["step"], 1)
+    record("pipeline", measured, options.data_is, options.weights_are)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The check of a data set names what is wrong with it, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from resnet_course import cpu
+from resnet_course.advice import advise
+from resnet_course.data import Splits, shapes
+from resnet_course.recipes import LAPTOP
+
+
+@pytest.fixture(autouse=True)
+def no_timing(monkeypatch):
+    monkeypatch.setattr(cpu, "estimate", lambda recipe, pictures, validation: 120.0)
+
+
+def splits(count=1000):
+    return Splits(shapes.draw(count, 0), shapes.draw(100, 1), shapes.draw(100, 2))
+
+
+def test_a_sound_data_set_has_no_warning_and_a_recipe():
+    found = advise(splits())
+    assert found.warnings == () and found.minutes == 2
+    assert str(found).startswith("- Nothing to mend was found.\nBegin with: recipe laptop, image_size=64")
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_copies_are_counted_by_split(split):
+    sound = splits()
+    copied = replace(sound.test, images=torch.cat([sound.train.images[:30].flip(3), sound.test.images[30:]]))
+    (warning,) = advise(replace(sound, **{split: copied})).warnings
+    assert f"of 100 {split} pictures are also in train, or nearly" in warning
+    assert 28 <= int(warning.split()[0]) <= 34
+
+
+def test_few_and_unequal_classes_are_named():
+    sound = splits()
+    wanted = torch.cat(
+        [(sound.train.labels != 3).nonzero()[:, 0], (sound.train.labels == 3).nonzero()[:20, 0]]
+    )
+    out_of_balance, few = advise(replace(sound, train=sound.train.subset(wanted))).warnings
+    assert "out of balance: circle has 100 pictures, triangle has 20" in out_of_balance
+    assert "triangle has only 20 pictures" in few
+
+
+def test_tiny_pictures_are_named():
+    sound = splits()
+    small = [
+        replace(part, images=part.images[:, :, ::2, ::2]) for part in (sound.train, sound.val, sound.test)
+    ]
+    assert any("at most 16 pixels" in warning for warning in advise(Splits(*small)).warnings)
+
+
+@pytest.mark.parametrize(
+    ("count", "epochs", "batch_size"), [(100, 20, 10), (2_000, 10, 128), (40_000, LAPTOP.epochs, 128)]
+)
+def test_small_sets_get_more_epochs_and_smaller_batches(count, epochs, batch_size):
+    sound = splits(200)
+    train = sound.train.subset(torch.arange(count) % 200)
+    recipe = advise(replace(sound, train=train)).recipe
+    assert (recipe.epochs, recipe.batch_size) == (epochs, batch_size)
+
+
+def test_larger_pictures_get_a_larger_input():
+    sound = splits(200)
+    large = replace(sound.train, images=sound.train.images.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    assert advise(replace(sound, train=large)).recipe.image_size == 128
