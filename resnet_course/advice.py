@@ -84,7 +84,7 @@ def _classes(train: ImageSet) -> list[str]:
         )
     if smallest < FEW:
         found.append(
-            f"{few} has only {smallest:,} pictures to learn from; the accuracy will depend on which ones "
-            f"they are. From about {FEW} on it steadies."
+            f"{few} has only {smallest:,} pictures to learn from; much will depend on which ones they are. "
+            f"Collect at least {FEW} if you can."
         )
     return found

@@ -276,9 +276,10 @@ def accuracy_against_seconds(
         line = sorted(tuple(means[name]) for name in best)
         axis.plot(*zip(*line, strict=True), "--", color=BLUE, zorder=0, label="no other choice beats these")
         axis.legend(loc="lower right")
-    axis.set(xlabel="seconds", ylabel="validation accuracy", xlim=(0, None))
-    axis.margins(x=0.2, y=0.15)
-    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.margins(y=0.15)
+    slowest = max(seconds for seconds, _ in means.values())
+    axis.set(xlabel="seconds", ylabel="validation accuracy", xlim=(0, 1.25 * slowest))  # room for a name
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
     axis.grid(alpha=0.3)
     figure.suptitle(title)
     return figure
