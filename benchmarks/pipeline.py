@@ -2,8 +2,9 @@
 
     uv run python benchmarks/pipeline.py --data folder:DIR --weights FILE --data-is … --weights-are …
 
-Linux only, for the memory. Same changes for all (crop, flip, rotation, resize, normalise), batches of 128, no training beside it. "v2
-once a batch" draws once for a whole batch, so it is faster than it may be: a yardstick, no choice.
+Same changes for all (crop, flip, rotation, resize, normalise), batches of 128, no training beside it. "v2
+once a batch" draws once for a whole batch, so it is faster than it may be: a yardstick, no choice. The
+memory is read from /proc, so this one runs on Linux only.
 """
 
 from __future__ import annotations

@@ -95,3 +95,27 @@ def test_bars_leave_a_gap_where_a_group_has_no_value():
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
     assert [bar.get_height() for bar in axis.patches] == [1.0, 2.0, 3.0]
     assert axis.get_ylabel() == "metres" and axis.lines[0].get_ydata()[0] == 0.5
+
+
+def test_rows_may_differ_in_number_and_size():
+    wide, narrow = torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    figure = plots.rows({"small": wide, "large": narrow}, "sizes")
+    assert sum(len(axis.images) for axis in figure.axes) == 4
+    assert [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()] == ["small", "large"]
+
+
+def test_accuracy_against_seconds_joins_what_no_other_choice_beats():
+    runs = {
+        "fast": [(1.0, 0.5), (1.0, 0.7)],
+        "slow": [(4.0, 0.8)],
+        "slower and worse": [(5.0, 0.7)],
+        "as slow and worse": [(4.0, 0.75)],
+    }
+    figure = plots.accuracy_against_seconds(runs, "choices", front=True)
+    (axis,) = figure.axes
+    (front,) = (line for line in axis.lines if line.get_linestyle() == "--")
+    assert front.get_xdata().tolist() == [1.0, 4.0]
+    assert front.get_ydata().tolist() == pytest.approx([0.6, 0.8])
+    assert {text.get_text() for text in axis.texts} == set(runs)
+    bars = [segment[:, 1].tolist() for bar in axis.containers for segment in bar[2][0].get_segments()]
+    assert bars[0] == pytest.approx([0.5, 0.7])

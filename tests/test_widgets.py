@@ -67,3 +67,21 @@ def test_the_gradient_explorer_follows_its_controls(shown):
         "8 layers, plain, BatchNorm",
         "8 layers, plain, no BatchNorm",
     ]
+
+
+@pytest.mark.parametrize("change", widgets.EXPLORED)
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_every_change_of_the_explorer_takes_both_ends_of_the_slider(change, strength):
+    images = shapes.draw(8, seed=0).images
+    found = widgets.EXPLORED[change](images, strength, torch.Generator().manual_seed(0))
+    assert found.shape == images.shape and found.dtype == torch.uint8
+
+
+def test_the_augmentation_explorer_follows_its_controls(shown):
+    explorer = widgets.augmentation_explorer(shapes.draw(3, seed=0).images)
+    (change,) = find(explorer, ipywidgets.Dropdown)
+    (strength,) = find(explorer, ipywidgets.FloatSlider)
+    change.value = "erase"
+    strength.value = 0.9
+    assert len(shown) >= 3 and shown[-1].startswith("erase: ")
+    assert shown[-1].endswith("microseconds a picture")
