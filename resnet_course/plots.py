@@ -285,6 +285,29 @@ def accuracy_against_seconds(
     return figure
 
 
+def spreads(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+    """The accuracy of every run, a row for each choice with its mean and its mean seconds, best row on top.
+
+    runs: by the choice's name, (seconds, accuracy) of every run.
+    """
+    means = {name: np.mean(np.array(values), axis=0) for name, values in runs.items()}
+    names = sorted(means, key=lambda name: means[name][1])
+    figure, axis = plt.subplots(figsize=(8, 0.45 * len(names) + 1.4), layout="constrained")
+    for row, name in enumerate(names):
+        accuracies = [accuracy for _, accuracy in runs[name]]
+        axis.plot([min(accuracies), max(accuracies)], [row, row], color=GREY, linewidth=2, zorder=0)
+        axis.plot(accuracies, [row] * len(accuracies), "o", color=GREY, label="one run" if not row else None)
+        axis.plot(means[name][1], row, "D", color=BLUE, label="mean of the runs" if not row else None)
+    axis.set_yticks(range(len(names)), [f"{name} ({means[name][0]:.1f} s)" for name in names])
+    axis.set_xlabel("validation accuracy")
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.margins(y=0.15)
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2)
+    figure.suptitle(title)
+    return figure
+
+
 def to_array(image: Tensor) -> np.ndarray:
     """uint8 [3, H, W] → uint8 [H, W, 3], as matplotlib wants it."""
     return image.permute(1, 2, 0).numpy()

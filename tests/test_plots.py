@@ -119,3 +119,12 @@ def test_accuracy_against_seconds_joins_what_no_other_choice_beats():
     assert {text.get_text() for text in axis.texts} == set(runs)
     bars = [segment[:, 1].tolist() for bar in axis.containers for segment in bar[2][0].get_segments()]
     assert bars[0] == pytest.approx([0.5, 0.7])
+
+
+def test_spreads_show_every_run_and_put_the_best_mean_on_top():
+    figure = plots.spreads({"good": [(2.0, 0.8), (4.0, 0.9)], "bad": [(1.0, 0.3), (1.0, 0.5)]}, "two")
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["bad (1.0 s)", "good (3.0 s)"]
+    dots = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
+    means = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "D"]
+    assert dots == [[0.3, 0.5], [0.8, 0.9]] and means == pytest.approx([0.4, 0.85])
