@@ -6,7 +6,7 @@ picture by picture; `random_crop`, `random_affine`, … draw the parameters.
 
 What is written here beats torchvision's v2 transforms, called for each picture. Milliseconds for 128 pictures
 of 32 pixels on two cores, here and there: crop 0.8 and 2.7, flip 0.15 and 1.0, rotation 0.6 and 9.5, colours
-0.6 and 9.9, erasing 0.25 and 2.3 (benchmarks/pipeline.py). Where little is to be gained, torchvision's is used.
+0.6 and 9.9, erasing 0.25 and 2.3 (benchmarks/pipeline.py). Where there is little to gain, its own are used.
 """
 
 from __future__ import annotations
