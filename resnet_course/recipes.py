@@ -63,6 +63,11 @@ class Recipe:
             value = getattr(self, field)
             if value not in legal:
                 raise ValueError(f"{field} is {value!r}; it must be one of: {', '.join(map(str, legal))}")
+        if self.mix != "none" and self.augmentation == "original":
+            raise ValueError(
+                f"mix is {self.mix!r}, but the augmentation 'original' changes pictures one by one, and "
+                "pairs are mixed in a batch; take another augmentation, or mix 'none'"
+            )
         for field in ("image_size", "epochs", "batch_size"):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:

@@ -51,6 +51,10 @@ def test_round_trip_through_plain_values():
             {"dropout": 1.0},
             "dropout is 1.0 and label_smoothing 0.0; both must be from 0 up to, not including, 1",
         ),
+        (
+            {"augmentation": "original", "mix": "mixup"},
+            "mix is 'mixup', but the augmentation 'original' changes pictures one by one",
+        ),
         ({"learning_rate": -1.0}, "learning_rate is -1.0 and weight_decay 0.05; the first must be above 0"),
     ],
 )
