@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course.resnet import BasicBlock
+from resnet_course.resnet import BasicBlock, eval_mode
 from resnet_course.stacks import PlainBlock
 
 
@@ -54,7 +54,7 @@ def walk(model: nn.Module, image_size: int) -> list[Part]:
         parts.append(Part(names[module], describe(module), tuple(output.shape[1:]), parameters, work))
         work = 0
 
-    with _hooks(model.modules(), count), _eval_mode(model), torch.inference_mode():
+    with _hooks(model.modules(), count), eval_mode(model), torch.inference_mode():
         model(torch.zeros(1, 3, image_size, image_size))
     return parts
 
@@ -89,7 +89,7 @@ def latencies(models: Mapping[str, nn.Module], image_size: int, rounds: int = 9)
     with torch.inference_mode():
         for timed in (False, *[True] * rounds):  # the first round warms up
             for name, model in models.items():
-                with _eval_mode(model):
+                with eval_mode(model):
                     start = time.perf_counter()
                     model(picture)
                     if timed:
@@ -108,7 +108,7 @@ def outputs(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         found[names[module]] = output.clone()  # the next ReLU may work in place
 
-    with _hooks(names, keep), _eval_mode(model), torch.inference_mode():
+    with _hooks(names, keep), eval_mode(model), torch.inference_mode():
         model(inputs)
     return found
 
@@ -150,7 +150,7 @@ def residual_shares(model: nn.Module, inputs: Tensor) -> dict[str, float]:
         residual, shortcut = block.residual(inputs[0]).flatten(1), block.shortcut(inputs[0]).flatten(1)
         shares[names[block]] = float((residual.norm(dim=1) / shortcut.norm(dim=1)).mean())
 
-    with _hooks(names, measure), _eval_mode(model), torch.inference_mode():
+    with _hooks(names, measure), eval_mode(model), torch.inference_mode():
         model(inputs)
     return shares
 
@@ -201,13 +201,3 @@ def _hooks(modules: Iterable[nn.Module], hook: Callable) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    mode = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(mode)

@@ -194,9 +194,14 @@ def _mix_labels(labels: Tensor, partner: Tensor, share: Tensor, num_classes: int
     return torch.lerp(own[partner], own, share[:, None])
 
 
+def crop_eighth(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Crop with a padding of an eighth of the side: 4 of 32 pixels."""
+    return random_crop(images, max(1, images.shape[-1] // 8), generator)
+
+
 def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Crop with a padding of an eighth of the side (4 of 32 pixels), then flip."""
-    return random_flip(random_crop(images, max(1, images.shape[-1] // 8), generator), generator)
+    """Crop with a padding of an eighth of the side, then flip."""
+    return random_flip(crop_eighth(images, generator), generator)
 
 
 def crop_flip_rotate(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -226,6 +231,27 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "crop_flip_rotate": crop_flip_rotate,
     "trivial": trivial,
 }
+# The same without their random flip, for `draw_view`.
+UNFLIPPED = {
+    "flip": AUGMENTATIONS["none"],
+    "crop_flip": crop_eighth,
+    "crop_flip_rotate": lambda images, generator: random_affine(
+        crop_eighth(images, generator), generator, degrees=15
+    ),
+}
+
+
+def draw_view(name: str, images: Tensor, view: int, generator: torch.Generator) -> Tensor:
+    """View number `view` (from 0) of pictures that are augmented once and kept, instead of anew every epoch.
+
+    Where the augmentation flips at random, the views with odd numbers are mirrored instead, so that two views
+    are never both the same way round. images: uint8 [N, 3, H, W].
+    """
+    if name not in UNFLIPPED:
+        return AUGMENTATIONS[name](images, generator)
+    return UNFLIPPED[name](images.flip(3) if view % 2 else images, generator)
+
+
 # What Recipe.mix names.
 MIXES = {"mixup": mixup, "cutmix": cutmix}
 

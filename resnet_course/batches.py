@@ -1,4 +1,4 @@
-"""Iterates an `ImageSet` as batches that a network can take: resized, normalised, channels-last."""
+"""Iterates pictures as batches that a network can take, or their features: normalised, channels-last."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_pil_image
 
 from resnet_course.augment import AUGMENTATIONS, MIXES, original_pipeline
+from resnet_course.data.feature_set import FeatureSet
 from resnet_course.data.images import ImageSet
 from resnet_course.recipes import Recipe
 
@@ -43,20 +44,26 @@ def count_batches(pictures: int, recipe: Recipe, *, train: bool) -> int:
 
 
 def train_batches(
-    image_set: ImageSet, recipe: Recipe, generator: torch.Generator
+    image_set: ImageSet | FeatureSet, recipe: Recipe, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: every picture once, in random order, augmented.
+    """One epoch: every picture once, in random order, augmented; of features, one of its views at random.
 
-    generator: draws the order and, but for "original", the augmentation.
+    generator: draws the order and, but for "original", the augmentation. Of features with a single view
+        it draws the order alone, so that is the same as of pictures without augmentation.
     Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]; where the recipe mixes
-    pictures, labels float32 [B, C]).
+    pictures, labels float32 [B, C]). Of features the inputs are float32 [B, C, h, w].
     """
     order = torch.randperm(len(image_set), generator=generator)
     order = order[: count_batches(len(image_set), recipe, train=True) * recipe.batch_size]
-    if recipe.augmentation == "original":
+    if recipe.augmentation == "original" and isinstance(image_set, ImageSet):
         yield from _original_batches(image_set, order, recipe, train=True)
         return
     for indices in order.split(recipe.batch_size):
+        if isinstance(image_set, FeatureSet):
+            several = image_set.views > 1
+            views = torch.randint(image_set.views, (len(indices),), generator=generator) if several else 0
+            yield image_set.read(indices, views), image_set.labels[indices]
+            continue
         images = AUGMENTATIONS[recipe.augmentation](image_set.images[indices], generator)
         labels = image_set.labels[indices]
         if recipe.mix != "none":
@@ -64,9 +71,18 @@ def train_batches(
         yield to_input(images, recipe), labels
 
 
-def eval_batches(image_set: ImageSet, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every picture once, in order, as it is. Yields the same as `train_batches`."""
+def eval_batches(
+    image_set: ImageSet | FeatureSet, recipe: Recipe, view: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every picture once, in order, as it is. Yields the same as `train_batches`.
+
+    view: which view, where features have several.
+    """
     order = torch.arange(len(image_set))
+    if isinstance(image_set, FeatureSet):
+        for indices in order.split(recipe.batch_size):
+            yield image_set.read(indices, view), image_set.labels[indices]
+        return
     if recipe.augmentation == "original":
         yield from _original_batches(image_set, order, recipe, train=False)
         return

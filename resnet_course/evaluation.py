@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 from resnet_course import cpu
 from resnet_course.batches import count_batches, eval_batches
 from resnet_course.console import progress
+from resnet_course.data.feature_set import FeatureSet
 from resnet_course.data.images import ImageSet
+from resnet_course.features import FeaturesError, taker
 from resnet_course.recipes import Recipe
+from resnet_course.resnet import eval_mode
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,34 +105,49 @@ def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, flo
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, image_set: ImageSet, recipe: Recipe) -> Predictions:
+def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe) -> Predictions:
     """Run a network over all pictures, in eval mode, as the recipe's input size and normalisation ask.
 
-    The model is left in the mode it came in. Raises ValueError for an empty set.
+    Of features it runs the head alone. The model is left in the mode it came in.
+    Raises ValueError for an empty set, FeaturesError for features of another trunk or with too few views.
     """
     if not len(image_set):
         raise ValueError(f"{image_set.name} has no pictures to evaluate on")
-    engine = cpu.choose(recipe)
+    network, engine = taker(model, image_set), cpu.choose(recipe)
     engine.place(model)
-    mode = model.training
-    model.eval()
-    try:
-        logits = []
-        total = count_batches(len(image_set), recipe, train=False)
-        for inputs, _ in progress(eval_batches(image_set, recipe), total=total, description="evaluating"):
+    total = count_batches(len(image_set), recipe, train=False)
+    logits = []
+    with eval_mode(model):
+        for views in progress(_views(image_set, recipe), total=total, description="evaluating"):
             with engine.autocast():
-                logits.append(logits_of(model, engine.place(inputs), recipe).cpu())
-    finally:
-        model.train(mode)
+                logits.append(mean_logits(network, map(engine.place, views)).cpu())
     return Predictions(torch.cat(logits), image_set.labels, image_set.classes, image_set.name)
 
 
-def logits_of(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
-    """What a network says about pictures, averaged over the views that the recipe asks for.
+def _views(image_set: ImageSet | FeatureSet, recipe: Recipe) -> Iterator[list[Tensor]]:
+    """Batch after batch, as many views of it as the recipe asks for."""
+    if isinstance(image_set, ImageSet):
+        for inputs, _ in eval_batches(image_set, recipe):
+            yield views_of(inputs, recipe)
+        return
+    if image_set.views < recipe.test_views:
+        raise FeaturesError(
+            f"the recipe looks at {recipe.test_views} views of a picture, and the features have "
+            f"{image_set.views}; make them with cache_features(model, pictures, recipe, home)"
+        )
+    passes = [eval_batches(image_set, recipe, view) for view in range(recipe.test_views)]
+    for batches in zip(*passes, strict=True):
+        yield [inputs for inputs, _ in batches]
 
-    inputs: float [N, 3, H, W], as `to_input` returns them. Returns logits, float32 [N, C].
+
+def views_of(inputs: Tensor, recipe: Recipe) -> list[Tensor]:
+    """Pictures as they are, and mirrored too if the recipe's `test_views` is 2.
+
+    inputs: float32 [N, 3, H, W], as `to_input` returns them.
     """
-    logits = model(inputs).float()
-    if recipe.test_views == 2:
-        logits = (logits + model(inputs.flip(-1)).float()) / 2
-    return logits
+    return [inputs, inputs.flip(-1)][: recipe.test_views]
+
+
+def mean_logits(network: nn.Module, views: Iterable[Tensor]) -> Tensor:
+    """The mean of what a network says about several views of the same pictures: float32 [N, C]."""
+    return torch.stack([network(inputs).float() for inputs in views]).mean(0)

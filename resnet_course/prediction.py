@@ -15,7 +15,7 @@ from resnet_course import checkpoint, cpu
 from resnet_course.batches import to_input
 from resnet_course.checkpoint import Checkpoint
 from resnet_course.data.images import read_picture, square
-from resnet_course.evaluation import logits_of
+from resnet_course.evaluation import mean_logits, views_of
 
 Picture = str | os.PathLike | bytes | Image | np.ndarray
 
@@ -74,7 +74,7 @@ class Classifier:
     def predict_views(self, views: Sequence[Tensor]) -> list[Prediction]:
         """Classify a batch of pictures as `view` returns them."""
         inputs = self.engine.place(to_input(torch.stack(list(views)), self.recipe))
-        logits = logits_of(self.model, inputs, self.recipe)
+        logits = mean_logits(self.model, views_of(inputs, self.recipe))
         return [self._prediction(row) for row in logits.softmax(1)]
 
     def _prediction(self, probabilities: Tensor) -> Prediction:

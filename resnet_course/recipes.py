@@ -47,7 +47,9 @@ class Recipe:
     learning_rate: float = 1e-3  # the highest of the schedule
     weight_decay: float = 0.05
     decay_all: bool = False  # True: BatchNorm's weights and biases are decayed too
+    layer_decay: float = 1.0  # a part's rate, times that of the part after it; below 1: discriminative rates
     schedule: str = "one_cycle"
+    average: float = 0.0  # of the weights over the steps: the share that stays at each step; 0: no averaging
     label_smoothing: float = 0.0
     precision: str = "auto"  # auto: what a one-second probe finds fastest here
     memory_format: str = "auto"
@@ -76,6 +78,11 @@ class Recipe:
             raise ValueError(
                 f"dropout is {self.dropout!r} and label_smoothing {self.label_smoothing!r}; "
                 "both must be from 0 up to, not including, 1"
+            )
+        if not 0 <= self.average < 1 or not 0 < self.layer_decay <= 1:
+            raise ValueError(
+                f"average is {self.average!r} and layer_decay {self.layer_decay!r}; the first must be from 0 "
+                "up to, not including, 1, the second above 0 and at most 1"
             )
         if not self.learning_rate > 0 or not self.weight_decay >= 0:
             raise ValueError(

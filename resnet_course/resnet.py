@@ -6,6 +6,9 @@ Agrees with torchvision's resnet18 after every stage to 1e-5 (tests/test_resnet.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 
@@ -112,3 +115,15 @@ def initialise(model: nn.Module) -> None:
 def resnet18(num_classes: int = 1000, width: int = 64, dropout: float = 0.0) -> ResNet:
     """ResNet-18: 17 convolutions on the main path and one linear layer."""
     return ResNet((2, 2, 2, 2), num_classes, width, dropout)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Within it the network is in eval mode; after it every part is in the mode in which it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

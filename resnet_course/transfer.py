@@ -180,6 +180,13 @@ def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
     return nn.Module.train(module, False)
 
 
+def is_frozen(model: ResNet, train_from: str) -> bool:
+    """True if nothing before `train_from` can move: as `freeze` leaves it, at least up to there."""
+    trunk, _ = split_at(model, train_from)
+    pinned = all("train" in module.__dict__ for part in trunk for module in part.modules())
+    return pinned and not any(parameter.requires_grad for parameter in trunk.parameters())
+
+
 def split_at(model: ResNet, train_from: str) -> tuple[nn.Sequential, nn.Sequential]:
     """The network in two: (trunk, head), where head(trunk(x)) == model(x) and both share its modules.
 
@@ -196,18 +203,38 @@ def split_at(model: ResNet, train_from: str) -> tuple[nn.Sequential, nn.Sequenti
     return nn.Sequential(halves[0]), nn.Sequential(halves[1])
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, decay_all: bool = False) -> list[dict]:
-    """The trainable parameters for an optimiser, in two groups: decayed, and not decayed.
+def parameter_groups(
+    model: nn.Module, weight_decay: float, decay_all: bool = False, layer_decay: float = 1.0
+) -> list[dict]:
+    """The trainable parameters for an optimiser, in groups: decayed and not decayed, of each part.
 
     BatchNorm's weights and all biases (the one-dimensional ones) are not decayed, unless `decay_all`:
     shrinking them does not make the network simpler. Source: He et al., "Bag of Tricks for Image
     Classification with Convolutional Neural Networks", 2018 (arXiv 1812.01187), section 3.1.
+
+    layer_decay: what a part's learning rate is multiplied with, compared with the part after it; 1.0 gives
+        all parts one rate, and two groups in all. Below 1 a group is {"rate": 1.0} for the head,
+        {"rate": layer_decay} for layer4, {"rate": layer_decay ** 2} for layer3, and so on: discriminative
+        rates. Source: Howard and Ruder, "Universal Language Model Fine-tuning", 2018 (arXiv 1801.06146).
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            by_rate.setdefault(layer_decay ** _parts_before_head(name), []).append(parameter)
     return [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": weight_decay if decay_all else 0.0},
+        {"params": [p for p in parameters if (p.ndim > 1) == many], "weight_decay": decay, "rate": rate}
+        for rate, parameters in by_rate.items()
+        for many, decay in ((True, weight_decay), (False, weight_decay if decay_all else 0.0))
     ]
+
+
+def _parts_before_head(name: str) -> int:
+    """How many parts of the network lie between a parameter and the end: 0 for the head, 1 for layer4, …"""
+    module = name.partition(".")[0]
+    for place, names in enumerate(reversed(PARTS.values())):
+        if module in names:
+            return place
+    return 0  # a network of other parts, such as a small stack, has one rate
 
 
 def _check_train_from(train_from: str) -> None:

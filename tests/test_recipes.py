@@ -55,6 +55,8 @@ def test_round_trip_through_plain_values():
             {"augmentation": "original", "mix": "mixup"},
             "mix is 'mixup', but the augmentation 'original' changes pictures one by one",
         ),
+        ({"average": 1.0}, "average is 1.0 and layer_decay 1.0; the first must be from 0 up to"),
+        ({"layer_decay": 0.0}, "average is 0.0 and layer_decay 0.0; the first must be from 0 up to"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0 and weight_decay 0.05; the first must be above 0"),
     ],
 )

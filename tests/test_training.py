@@ -270,3 +270,64 @@ def test_fit_linear_finds_the_optimum_whatever_the_scale_of_the_features():
         loss.backward()
         optimizer.step()
     assert torch.allclose(layer(features).softmax(1), (x @ weight.T + bias).softmax(1), atol=2e-3)
+
+
+def test_discriminative_rates_reach_the_optimiser(sets, monkeypatch):
+    seen = []
+    real = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda self: seen.append({g["rate"]: g["lr"] for g in self.param_groups}) or real(self),
+    )
+    fit(fresh_model(), *sets, replace(TINY, epochs=1, layer_decay=0.5, schedule="constant"))
+    assert seen[0] == {0.5**n: pytest.approx(TINY.learning_rate * 0.5**n) for n in range(6)}
+
+
+def average_by_hand(weights, share):
+    """The average that `fit` should hold after the weights of each step."""
+    average = weights[0]
+    for step, now in enumerate(weights[1:], start=1):
+        stays = min(share, step / (9 + step))
+        average = stays * average + (1 - stays) * now
+    return average
+
+
+def test_averaged_weights_are_validated_and_kept_and_training_goes_on_from_the_others(sets, monkeypatch):
+    model, plain = fresh_model(), fresh_model()
+    weights, real = [plain.fc.weight.detach().clone()], torch.optim.AdamW.step
+
+    def step(self):
+        real(self)
+        weights.append(plain.fc.weight.detach().clone())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", step)
+        without = fit(plain, *sets, replace(TINY, epochs=2))
+    averaged = fit(model, *sets, replace(TINY, epochs=2, average=0.9))
+    assert averaged.values("train_loss") == without.values("train_loss"), "the averaging changes no step"
+    assert averaged.values("val_loss") != without.values("val_loss")
+    steps = (len(weights) - 1) // 2
+    ends = [average_by_hand(weights[: 1 + steps * epoch], 0.9) for epoch in (1, 2)]
+    best = ends[int(averaged.best["epoch"]) - 1]
+    assert torch.allclose(model.fc.weight, best, atol=1e-6)
+    assert evaluate(model, sets[1], TINY).loss == pytest.approx(averaged.best["val_loss"], abs=1e-5)
+
+
+def test_averaging_goes_on_after_a_break_as_if_there_were_none(sets, tmp_path):
+    recipe = replace(TINY, average=0.95)
+    whole = fit(fresh_model(), *sets, recipe, tmp_path / "whole")
+    calls, real = 0, training.evaluate
+
+    def stop(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "evaluate", stop)
+        assert fit(fresh_model(), *sets, recipe, tmp_path / "a").interrupted
+    resumed = fit(fresh_model(), *sets, recipe, tmp_path / "a", resume=True)
+    assert losses(resumed) == losses(whole)

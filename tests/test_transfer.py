@@ -219,3 +219,40 @@ def test_parameter_groups_decay_only_what_should_be():
     everything = [id(p) for group in (decayed, free) for p in group["params"]]
     assert sorted(everything) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     assert all(group["weight_decay"] == 0.05 for group in parameter_groups(model, 0.05, decay_all=True))
+
+
+@pytest.mark.parametrize("train_from", TRAIN_FROM)
+def test_discriminative_rates_fall_by_the_same_factor_from_part_to_part(train_from):
+    torch.manual_seed(0)
+    model = freeze(resnet18(3, width=8), train_from)
+    groups = parameter_groups(model, 0.1, layer_decay=0.5)
+    rate_of = {id(p): group["rate"] for group in groups for p in group["params"]}
+    powers = {"fc": 0, "layer4": 1, "layer3": 2, "layer2": 3, "layer1": 4, "conv1": 5, "bn1": 5}
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert len(rate_of) == sum(len(group["params"]) for group in groups) == len(trainable)
+    for name, parameter in trainable.items():
+        assert rate_of[id(parameter)] == 0.5 ** powers[name.partition(".")[0]], name
+    for group in groups:
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+
+
+def test_one_rate_makes_two_groups():
+    groups = parameter_groups(resnet18(3, width=8), 0.1)
+    assert [(group["rate"], group["weight_decay"]) for group in groups] == [(1.0, 0.1), (1.0, 0.0)]
+
+
+def test_is_frozen_knows_what_freeze_did_and_what_it_did_not():
+    model = resnet18(3, width=8)
+    assert transfer.is_frozen(model, "all") and not transfer.is_frozen(model, "layer1")
+    freeze(model, "layer3")
+    assert [part for part in TRAIN_FROM if transfer.is_frozen(model, part)] == [
+        "all",
+        "layer1",
+        "layer2",
+        "layer3",
+    ]
+    model.layer1[0].conv1.weight.requires_grad = True
+    assert not transfer.is_frozen(model, "layer3")
+    assert not transfer.is_frozen(freeze(model, "layer3", batchnorm_moves=True), "layer3")
+    by_hand = resnet18(3, width=8).requires_grad_(False).eval()  # the next train() would undo it
+    assert not transfer.is_frozen(by_hand, "layer3")

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -24,8 +25,40 @@ class PictureError(ValueError):
     """One picture cannot be read. The message is "name: why"."""
 
 
+class LabelledSet(Dataset):
+    """What `ImageSet` and `FeatureSet` share: labels, and ways to draw a part.
+
+    labels: int64 [N], indices into `classes`. classes: the class names. name: what the pictures are.
+    """
+
+    labels: Tensor
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self),):
+            found = f"{self.labels.dtype} {list(self.labels.shape)}"
+            raise DataError(f"labels are {found}; they must be torch.int64 [{len(self)}]")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
+            raise DataError(f"a label is outside 0..{len(self.classes) - 1}, the {len(self.classes)} classes")
+
+    def subset(self, indices: Tensor) -> Self:
+        """The pictures at `indices` (int64 [M]), in that order."""
+        raise NotImplementedError
+
+    def per_class(self, count: int, seed: int = 0) -> Self:
+        """At most `count` pictures of each class, drawn with `seed`, in their original order."""
+        return self.subset(draw_per_class(self.labels, [count] * len(self.classes), seed))
+
+    def limit(self, count: int, seed: int = 0) -> Self:
+        """`count` pictures in all, the classes in the proportions of the whole set; all if it has fewer."""
+        if count >= len(self):
+            return self
+        return self.subset(draw_stratified(self.labels, len(self.classes), count, seed))
+
+
 @dataclass(frozen=True, eq=False)
-class ImageSet(Dataset):
+class ImageSet(LabelledSet):
     """Labelled pictures of one size, all in memory (or in a memory-mapped file).
 
     images: uint8 [N, 3, H, W], RGB.
@@ -43,11 +76,7 @@ class ImageSet(Dataset):
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
             found = f"{self.images.dtype} {list(self.images.shape)}"
             raise DataError(f"images are {found}; they must be torch.uint8 [N, 3, H, W]")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            found = f"{self.labels.dtype} {list(self.labels.shape)}"
-            raise DataError(f"labels are {found}; they must be torch.int64 [{len(self.images)}]")
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
-            raise DataError(f"a label is outside 0..{len(self.classes) - 1}, the {len(self.classes)} classes")
+        super().__post_init__()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -56,19 +85,14 @@ class ImageSet(Dataset):
         """One picture, uint8 [3, H, W], and its label."""
         return self.images[index], int(self.labels[index])
 
+    @property
+    def side(self) -> int:
+        """Pixels a side of the stored pictures."""
+        return self.images.shape[-1]
+
     def subset(self, indices: Tensor) -> ImageSet:
         """The pictures at `indices` (int64 [M]), in that order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
-
-    def per_class(self, count: int, seed: int = 0) -> ImageSet:
-        """At most `count` pictures of each class, drawn with `seed`, in their original order."""
-        return self.subset(draw_per_class(self.labels, [count] * len(self.classes), seed))
-
-    def limit(self, count: int, seed: int = 0) -> ImageSet:
-        """`count` pictures in all, the classes in the proportions of the whole set; all if it has fewer."""
-        if count >= len(self):
-            return self
-        return self.subset(draw_stratified(self.labels, len(self.classes), count, seed))
 
     def in_classes(self, classes: tuple[str, ...]) -> ImageSet:
         """The same pictures with labels that index `classes`, matched by name.

@@ -1,0 +1,385 @@
+"""Cached features: the same training as through the trunk, never stale, safe to stop, small in memory."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from resnet_course import features
+from resnet_course.augment import draw_view
+from resnet_course.data import DataError, ImageSet
+from resnet_course.data.feature_set import ArrayFile
+from resnet_course.evaluation import evaluate
+from resnet_course.features import FeaturesError, cache_features, trunk_of
+from resnet_course.recipes import REDUCED
+from resnet_course.resnet import resnet18
+from resnet_course.training import fit
+from resnet_course.transfer import freeze
+
+RECIPE = replace(REDUCED, epochs=3, augmentation="none", train_from="layer4", dropout=0.3, batch_size=48)
+
+
+def pictures(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    noise = torch.randint(0, 160, (count, 3, 32, 32), generator=generator)
+    images = (noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+    return ImageSet(images, labels, ("dark", "bright"), "noise")
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return pictures(300), pictures(140, seed=1)
+
+
+def frozen(train_from="layer4", seed=0):
+    torch.manual_seed(seed)
+    return freeze(resnet18(2, width=8, dropout=0.3), train_from)
+
+
+def files(home, ending="npy"):
+    return sorted((home / "features").glob(f"*.{ending}"))
+
+
+@pytest.mark.parametrize("train_from", ["layer1", "layer2", "layer3", "layer4", "fc"])
+def test_training_on_features_is_training_through_the_trunk(sets, tmp_path, train_from):
+    recipe = replace(RECIPE, train_from=train_from, test_views=2, learning_rate=1e-3)
+    model, through = frozen(train_from), frozen(train_from)
+    train = cache_features(model, sets[0], recipe, tmp_path, views=1, dtype="fp32")
+    val = cache_features(model, sets[1], recipe, tmp_path, dtype="fp32")
+    cached, uncached = fit(model, train, val, recipe), fit(through, *sets, recipe)
+    for name in ("train_loss", "val_loss"):
+        assert cached.values(name) == pytest.approx(uncached.values(name), abs=1e-6)
+    for (name, a), b in zip(model.state_dict().items(), through.state_dict().values(), strict=True):
+        assert torch.allclose(a.float(), b.float(), atol=1e-4), name
+    whole = evaluate(model, sets[1], recipe)  # the model that learned from features predicts from pictures
+    assert torch.allclose(whole.logits, evaluate(model, val, recipe).logits, atol=1e-5)
+
+
+def test_half_precision_changes_a_feature_by_less_than_a_thousandth_part(sets, tmp_path):
+    exact, half = (
+        cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1, dtype=t) for t in ("fp32", "fp16")
+    )
+    a, b = (found.read(torch.arange(300)) for found in (exact, half))
+    assert torch.allclose(a, b, rtol=1e-3, atol=1e-6) and not torch.equal(a, b)
+    small, large = sorted(path.stat().st_size for path in files(tmp_path))
+    assert large / small == pytest.approx(2, rel=0.01)
+
+
+def test_the_features_of_fc_are_one_number_a_channel(sets, tmp_path):
+    found = cache_features(
+        frozen("fc"), sets[0], replace(RECIPE, train_from="fc"), tmp_path, views=1, dtype="fp32"
+    )
+    assert found.read(torch.arange(5)).shape == (5, 64, 1, 1)
+
+
+def test_views_are_what_the_augmentation_draws(sets, tmp_path):
+    recipe = replace(RECIPE, augmentation="crop_flip")
+    found = cache_features(frozen(), sets[0], recipe, tmp_path, views=4)
+    assert found.views == 4
+    everything = [found.read(torch.arange(300), view) for view in range(4)]
+    for a in range(4):
+        for b in range(a):
+            same = (everything[a] == everything[b]).flatten(1).all(1).float().mean()
+            assert same < 0.05, "two views of a picture are the same"
+
+
+def test_views_with_odd_numbers_are_mirrored_where_the_augmentation_flips():
+    images = pictures(40).images
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(draw_view("flip", images, 0, generator), images)
+    assert torch.equal(draw_view("flip", images, 1, generator), images.flip(3))
+    black = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
+    black[..., :8] = 255  # a bright left edge; no crop moves it to the other side
+    for name in ("crop_flip", "crop_flip_rotate"):
+        for view, left in ((0, True), (1, False), (2, True)):
+            drawn = draw_view(name, black, view, generator).float()
+            assert ((drawn[..., :8].mean((1, 2, 3)) > drawn[..., -8:].mean((1, 2, 3))) == left).all()
+
+
+def test_the_features_of_a_mirrored_picture_are_not_mirrored_features(sets, tmp_path):
+    found = cache_features(
+        frozen("layer2"),
+        sets[0],
+        replace(RECIPE, train_from="layer2", test_views=2),
+        tmp_path,
+        dtype="fp32",
+    )
+    plain, mirrored = found.read(torch.arange(300), 0), found.read(torch.arange(300), 1)
+    assert not torch.allclose(plain.flip(3), mirrored, atol=1e-3)
+
+
+def test_features_are_read_again_not_made_again(sets, tmp_path, monkeypatch):
+    first = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    monkeypatch.setattr(features, "_write", lambda *_: pytest.fail("made again"))
+    again = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    assert torch.equal(first.read(torch.arange(9)), again.read(torch.arange(9)))
+    other_head = frozen()
+    torch.nn.init.ones_(other_head.fc.weight)
+    cache_features(other_head, sets[0], replace(RECIPE, epochs=9, learning_rate=1e-4), tmp_path, views=1)
+    relabelled = replace(sets[0], labels=1 - sets[0].labels)
+    assert cache_features(frozen(), relabelled, RECIPE, tmp_path, views=1).labels[0] == 1
+
+
+def changed_statistics():
+    model = frozen()
+    model.bn1.running_mean += 0.1
+    return model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": lambda: frozen(seed=1)},
+        {"model": changed_statistics},
+        {"images": lambda images: images + 1},
+        {"image_size": 40},
+        {"mean": (0.5, 0.5, 0.5)},
+        {"std": (0.5, 0.5, 0.5)},
+        {"augmentation": "flip"},
+        {"seed": 1},
+        {"train_from": "layer3", "model": lambda: frozen("layer3")},
+        {"views": None},
+        {"dtype": "fp32"},
+        {"precision": "bf16"},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_everything_that_features_depend_on_makes_another_file(sets, tmp_path, change):
+    change = dict(change)
+    cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    model = change.pop("model", frozen)()
+    images = change.pop("images", lambda images: images)(sets[0].images)
+    options = {"views": change.pop("views", 1), "dtype": change.pop("dtype", "fp16")}
+    cache_features(model, replace(sets[0], images=images), replace(RECIPE, **change), tmp_path, **options)
+    assert len(files(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("stopped_at", [0, 1, 2, 4])
+def test_a_stop_keeps_what_is_done_and_the_next_call_goes_on(sets, tmp_path, monkeypatch, stopped_at):
+    recipe = replace(RECIPE, augmentation="crop_flip")
+    whole = cache_features(frozen(), sets[0], recipe, tmp_path / "whole", views=2)
+    calls = []
+    draw = features._inputs
+
+    def stop(images, recipe, views, view, start):
+        calls.append((view, start))
+        if stopped_at is not None and len(calls) == 1 + measuring + stopped_at + 1:
+            raise KeyboardInterrupt
+        return draw(images, recipe, views, view, start)
+
+    measuring = 4  # a warm-up and three timed chunks; before them one chunk for the shape
+    monkeypatch.setattr(features, "_inputs", stop)
+    monkeypatch.setattr(features.cpu, "seconds", lambda step, **_: [step() for _ in range(4)] and [1.0])
+    with pytest.raises(KeyboardInterrupt):
+        cache_features(frozen(), sets[0], recipe, tmp_path, views=2)
+    assert not files(tmp_path) and len(files(tmp_path, "part")) == 1
+    calls.clear()
+    stopped_at, before = None, stopped_at
+    found = cache_features(frozen(), sets[0], recipe, tmp_path, views=2)
+    assert len(calls) == 1 + measuring + 6 - before, "only the chunks that were missing"
+    assert not files(tmp_path, "part")
+    for view in range(2):
+        assert torch.equal(found.read(torch.arange(300), view), whole.read(torch.arange(300), view))
+
+
+def test_a_file_that_was_cut_short_goes_on_from_its_last_whole_chunk(sets, tmp_path):
+    whole = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    [path] = files(tmp_path)
+    content = path.read_bytes()
+    path.unlink()
+    for cut in (0, 50, len(content) // 2, len(content) - 1, len(content)):
+        path.with_suffix(".part").write_bytes(content[:cut])
+        found = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+        assert path.read_bytes() == content
+        assert torch.equal(found.read(torch.arange(300)), whole.read(torch.arange(300)))
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b"", lambda b: b"no" * 99]
+)
+def test_a_damaged_file_is_made_anew_and_that_is_said(sets, tmp_path, capsys, damage):
+    cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    [path] = files(tmp_path)
+    content = path.read_bytes()
+    path.unlink()  # a mapped file cannot be written over everywhere
+    path.write_bytes(damage(content))
+    cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    assert path.read_bytes() == content
+    assert "is damaged; it is made anew" in capsys.readouterr().err
+
+
+def test_size_and_time_are_said_before_it_starts(sets, tmp_path, capsys):
+    recipe = replace(RECIPE, augmentation="crop_flip")
+    cache_features(frozen(), sets[0], recipe, tmp_path, views=2)
+    said = capsys.readouterr().err
+    assert "300 pictures in 2 views" in said and " MB in " in said and "about" in said
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_computed(sets, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(FeaturesError, match=r"still need 0\.0 GB.*RESNET_COURSE_HOME"):
+        cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    assert not files(tmp_path)
+
+
+def test_a_disk_that_fills_up_keeps_what_is_done(sets, tmp_path, monkeypatch):
+    real = features._inputs
+
+    def full(images, recipe, views, view, start):
+        if start:
+            raise OSError(28, "No space left on device")
+        return real(images, recipe, views, view, start)
+
+    monkeypatch.setattr(features, "_inputs", full)
+    with pytest.raises(FeaturesError, match="What is done is kept"):
+        cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    monkeypatch.setattr(features, "_inputs", real)
+    [partial] = files(tmp_path, "part")
+    assert partial.stat().st_size > 128 * 100
+    cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+
+
+def test_a_feature_too_large_for_half_precision_is_refused(sets, tmp_path):
+    model = frozen()
+    model.layer3[1].bn2.weight.data.fill_(1e6)
+    with pytest.raises(FeaturesError, match="take dtype 'fp32'"):
+        cache_features(model, sets[0], RECIPE, tmp_path, views=1)
+    cache_features(model, sets[0], RECIPE, tmp_path, views=1, dtype="fp32")
+
+
+def test_only_a_frozen_trunk_can_be_kept(sets, tmp_path):
+    torch.manual_seed(0)
+    with pytest.raises(FeaturesError, match="call freeze"):
+        cache_features(resnet18(2, width=8), sets[0], RECIPE, tmp_path)
+    moving = freeze(frozen(), "layer4", batchnorm_moves=True)
+    with pytest.raises(FeaturesError, match="call freeze"):
+        cache_features(moving, sets[0], RECIPE, tmp_path)
+    with pytest.raises(ValueError, match="nothing is frozen"):
+        cache_features(frozen(), sets[0], replace(RECIPE, train_from="all"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "views", "message"),
+    [
+        ("none", 2, "no more than 1"),
+        ("flip", 3, "no more than 2"),
+        ("original", 1, "picture by picture"),
+        ("crop_flip", 0, "whole number"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(sets, tmp_path, augmentation, views, message):
+    with pytest.raises(ValueError, match=message):
+        cache_features(frozen(), sets[0], replace(RECIPE, augmentation=augmentation), tmp_path, views=views)
+
+
+def test_an_unknown_number_type_is_refused(sets, tmp_path):
+    with pytest.raises(ValueError, match="fp16, fp32"):
+        cache_features(frozen(), sets[0], RECIPE, tmp_path, dtype="fp8")
+
+
+def test_features_of_another_trunk_are_refused(sets, tmp_path):
+    found = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    with pytest.raises(FeaturesError, match="another trunk"):
+        fit(frozen(seed=1), found, sets[1], RECIPE)
+    with pytest.raises(FeaturesError, match="another trunk"):
+        evaluate(frozen(seed=1), found, RECIPE)
+    thawed = freeze(frozen(), "layer3")
+    with pytest.raises(FeaturesError, match=r"freeze\(model, 'layer4'\)"):
+        fit(thawed, found, sets[1], RECIPE)
+    fit(freeze(frozen(), "fc"), found, sets[1], replace(RECIPE, epochs=1))  # more may be frozen
+
+
+def test_evaluation_asks_for_as_many_views_as_the_recipe(sets, tmp_path):
+    found = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    with pytest.raises(FeaturesError, match="looks at 2 views"):
+        evaluate(frozen(), found, replace(RECIPE, test_views=2))
+
+
+def test_features_cannot_be_mixed(sets, tmp_path):
+    found = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    with pytest.raises(DataError, match="mix is 'mixup'"):
+        fit(frozen(), found, sets[1], replace(RECIPE, mix="mixup"))
+
+
+def test_a_part_of_the_features_belongs_to_the_same_pictures(sets, tmp_path):
+    found = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1, dtype="fp32")
+    indices = torch.tensor([250, 3, 77])
+    part = found.subset(indices)
+    assert part.labels.tolist() == sets[0].labels[indices].tolist() and len(part) == 3
+    assert torch.equal(part.read(torch.arange(3)), found.read(indices))
+    assert torch.equal(found.per_class(9, seed=4).labels, sets[0].per_class(9, seed=4).labels)
+    assert len(found.limit(31)) == 31
+
+
+def test_the_trunk_is_left_in_the_mode_in_which_it_was(sets, tmp_path):
+    model = frozen().train()
+    before = {name: module.training for name, module in model.named_modules()}
+    cache_features(model, sets[0], RECIPE, tmp_path, views=1)
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_trunk_and_head_are_the_network_for_fc_too():
+    model = frozen("fc").eval()
+    x = torch.randn(3, 3, 64, 64)
+    head = features.split_at(model, "fc")[1]
+    assert torch.allclose(head(trunk_of(model, "fc")(x)), model(x), atol=1e-6)
+
+
+def test_a_stopped_training_on_features_goes_on_to_the_same_result(sets, tmp_path):
+    recipe = replace(RECIPE, augmentation="crop_flip")
+    models = [frozen(), frozen()]
+    train = cache_features(models[0], sets[0], recipe, tmp_path, views=2)
+    whole = fit(models[0], train, sets[1], recipe, tmp_path / "a")
+    calls = 0
+
+    class Interrupting(type(train)):
+        def read(self, *arguments):
+            nonlocal calls
+            calls += 1
+            if calls == 10:
+                raise KeyboardInterrupt
+            return super().read(*arguments)
+
+    values = {name: getattr(train, name) for name in train.__dataclass_fields__}
+    assert fit(models[1], Interrupting(**values), sets[1], recipe, tmp_path / "b").interrupted
+    resumed = fit(frozen(), train, sets[1], recipe, tmp_path / "b", resume=True)
+    assert resumed.values("val_loss") == whole.values("val_loss")
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from resnet_course.data.feature_set import ArrayFile
+file = ArrayFile(Path(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for start in range(0, file.array.shape[1], 1024):
+    places = np.arange(start, min(start + 1024, file.array.shape[1]))
+    file.rows(np.zeros(len(places), int), places)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux gives it")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "large.npy"
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(1, 100_000, 6, 6, 128))
+    size = array.nbytes / 2**20  # 879 MB; the file is sparse, so nothing is written
+    del array
+    command = [sys.executable, "-c", MEMORY, str(path)]
+    grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert size > 800 and grown < 400
+
+
+def test_rows_are_the_rows_of_the_array(tmp_path):
+    array = np.random.default_rng(0).standard_normal((3, 50, 2, 2, 4)).astype(np.float32)
+    np.save(tmp_path / "a.npy", array)
+    views, places = np.array([2, 0, 1, 1]), np.array([49, 0, 7, 7])
+    assert np.array_equal(ArrayFile(tmp_path / "a.npy").rows(views, places), array[views, places])
