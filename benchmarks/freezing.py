@@ -1,0 +1,167 @@
+"""What to freeze: strategies, numbers of pictures and learning rates compared, over three seeds.
+
+    uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
+
+PART is "cache" (seconds with and without cached features), "sizes" (accuracy by pictures a class; it writes
+resnet_course/freezing_table.json too, from which the widget of notebook 03 is drawn), "strategies" (accuracy
+at equal time) or "regularise". All are judged on the validation split.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import RESULTS, parser, record
+
+from resnet_course import console, transfer
+from resnet_course.checkpoint import write_atomically
+from resnet_course.data import ImageSet, Splits, load
+from resnet_course.data.feature_set import FeatureSet
+from resnet_course.features import cache_features
+from resnet_course.recipes import Recipe
+from resnet_course.resnet import ResNet
+from resnet_course.settings import Settings
+from resnet_course.training import fit, fit_linear
+
+TABLE = RESULTS.parents[1] / "resnet_course" / "freezing_table.json"
+SEEDS = (0, 1, 2)
+BASE = Recipe(name="freezing", image_size=64, augmentation="flip", batch_size=128, learning_rate=1e-3)
+
+# For each number of pictures a class: looks at pictures in all, and pictures a step.
+PLANS = {10: (10_000, 64), 30: (10_000, 64), 100: (15_000, 64), 300: (15_000, 128), 1_000: (20_000, 128)}
+ALL = 1_000_000  # pictures a class: all that there are, in two epochs
+RATES = (3e-4, 1e-3, 3e-3)
+STARTS = {"scratch": "all", "fc": "fc", "layer4": "layer4", "all": "all"}
+
+
+class Bench:
+    """The pictures, their features, and one training after another."""
+
+    def __init__(self, splits: Splits, settings: Settings) -> None:
+        self.splits, self.settings = splits, settings
+        self.features: dict[tuple, FeatureSet] = {}
+
+    def model(self, start: str, seed: int) -> ResNet:
+        """A network for a way to start. The layers that have no weights yet are drawn from the seed."""
+        torch.manual_seed(seed)
+        weights = None if start == "scratch" else self.settings.weights
+        return transfer.build_model(len(self.splits.train.classes), weights, STARTS[start], dropout=0.0)
+
+    def cached(self, model: ResNet, image_set: ImageSet, recipe: Recipe, views: int | None) -> FeatureSet:
+        """Features for training (views a number) or for validation (None)."""
+        return cache_features(model, image_set, recipe, self.settings.home, views=views)
+
+    def train(self, start: str, count: int, rate: float, seed: int) -> tuple[float, float]:
+        """Seconds and validation accuracy of one training on `count` pictures a class."""
+        model = self.model(start, seed)
+        looks, batch_size = PLANS.get(count, (2 * len(self.splits.train), 128))
+        recipe = replace(BASE, train_from=STARTS[start], batch_size=batch_size, learning_rate=rate, seed=seed)
+        train, val = self.splits.train, self.splits.val
+        if start in ("fc", "layer4"):
+            train, val = self.cached(model, train, recipe, 2), self.cached(model, val, recipe, None)
+        if start == "fc":
+            looks *= 10  # a head on features costs next to nothing
+        train = train.per_class(count, seed)
+        if count in PLANS:  # few pictures come again and again within an epoch, each time drawn anew
+            train = train.subset(torch.arange(len(train)).repeat(-(-looks // len(train)))[:looks])
+        else:
+            recipe = replace(recipe, epochs=looks // len(train))
+        history = fit(model, train, val, recipe)
+        return history.seconds, history.epochs[-1]["val_accuracy"]
+
+
+def sizes(bench: Bench) -> dict[str, Any]:
+    """Every rate with one seed; the best of them, and that one with two more seeds."""
+    table: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for start in STARTS:
+        for count in (*PLANS, ALL):
+            rates = RATES if count in PLANS else (best,)  # noqa: F821, the best with 1,000 a class
+            cell = {rate: [bench.train(start, count, rate, 0)] for rate in rates}
+            best = max(cell, key=lambda rate: cell[rate][0][1])
+            cell[best] += [bench.train(start, count, best, seed) for seed in SEEDS[1:]]
+            name = str(count) if count in PLANS else "all"
+            table.setdefault(start, {})[name] = {
+                f"{rate:g}": [round(100 * accuracy, 2) for _, accuracy in runs] for rate, runs in cell.items()
+            }
+            seconds = statistics.median(s for runs in cell.values() for s, _ in runs)
+            print(start, name, table[start][name], f"{seconds:.1f} s", flush=True)
+    text = json.dumps(table, indent=1) + "\n"
+    write_atomically(TABLE, lambda file: file.write(text.encode()))
+    means = {
+        start: {
+            f"at_{count}": round(max(statistics.mean(runs) for runs in cell.values() if len(runs) == 3), 1)
+            for count, cell in cells.items()
+        }
+        for start, cells in table.items()
+    }
+    return {"image_size": BASE.image_size, "seeds": len(SEEDS), "validation_accuracy_percent": means}
+
+
+def cache(bench: Bench) -> dict[str, Any]:
+    """Epochs with and without cached features in turn; the linear layer on all pictures; peak memory."""
+    measured: dict[str, Any] = {}
+    for size in (96, 128):
+        epochs: dict[str, list[float]] = {}
+        pictures = {
+            "train": bench.splits.train.limit(10_000),
+            "val": bench.splits.val.limit(500),
+        }
+        for start in ("layer4", "fc"):
+            model = bench.model(start, 0)
+            recipe = replace(BASE, image_size=size, augmentation="none", train_from=start)
+            kept = {
+                "train": bench.cached(model, pictures["train"], recipe, 1),
+                "val": bench.cached(model, pictures["val"], recipe, None),
+            }
+            for _ in range(3):
+                for name, sets in (("cached", kept), ("through", pictures)):
+                    history = fit(bench.model(start, 0), sets["train"], sets["val"], recipe)
+                    epochs.setdefault(f"{start}_{name}", []).append(history.seconds)
+        seconds = {name: statistics.median(values) for name, values in epochs.items()}
+        measured[f"at_{size}"] = {
+            **{f"{name}_seconds": round(value, 2) for name, value in seconds.items()},
+            "layer4_times_faster": round(seconds["layer4_through"] / seconds["layer4_cached"], 2),
+            "fc_times_faster": round(seconds["fc_through"] / seconds["fc_cached"], 1),
+        }
+        print(size, measured[f"at_{size}"], flush=True)
+    model = bench.model("fc", 0)
+    recipe = replace(BASE, image_size=96, augmentation="none", train_from="fc")
+    train = bench.cached(model, bench.splits.train, recipe, 1)
+    val = bench.cached(model, bench.splits.val, recipe, None)
+    start = time.perf_counter()
+    head = fit_linear(train.read(torch.arange(len(train))).flatten(1), train.labels, len(train.classes))
+    measured["linear_layer_seconds"] = round(time.perf_counter() - start, 1)
+    measured["linear_layer_pictures"] = len(train)
+    right = head(val.read(torch.arange(len(val))).flatten(1)).argmax(1) == val.labels
+    measured["linear_layer_percent"] = round(100 * float(right.float().mean()), 2)
+    measured["peak_memory_gigabytes"] = round(
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2
+    )
+    return measured
+
+
+PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {"cache": cache, "sizes": sizes}
+
+
+def main() -> None:
+    """Run one part and record it."""
+    options = parser(__doc__)
+    options.add_argument("part", choices=PARTS)
+    options = options.parse_args()
+    settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
+    settings = replace(settings, home=Path(settings.home))
+    with console.quiet():
+        measured = PARTS[options.part](Bench(load(settings), settings))
+    record(f"freezing_{options.part}", measured, options.data_is, options.weights_are)
+
+
+if __name__ == "__main__":
+    main()
