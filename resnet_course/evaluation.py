@@ -113,7 +113,7 @@ def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe)
     """
     if not len(image_set):
         raise ValueError(f"{image_set.name} has no pictures to evaluate on")
-    network, engine = taker(model, image_set), cpu.choose(recipe)
+    network, engine = taker(model, image_set), cpu.choose(recipe, image_set.kind)
     engine.place(model)
     total = count_batches(len(image_set), recipe, train=False)
     logits = []

@@ -105,7 +105,7 @@ def make_optimizer(model: ResNet, recipe: Recipe) -> torch.optim.Optimizer:
         raise ValueError("every parameter of the model is frozen; build it with a later train_from")
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
 def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
@@ -256,7 +256,7 @@ class _Run:
 
     def __init__(self, model: ResNet, train: ImageSet | FeatureSet, recipe: Recipe, out: Path | None) -> None:
         self.model, self.train, self.recipe, self.out = model, train, recipe, out
-        self.engine = cpu.choose(recipe)
+        self.engine = cpu.choose(recipe, train.kind)
         self.engine.place(model)
         self.network = taker(model, train)
         self.optimizer = make_optimizer(model, recipe)

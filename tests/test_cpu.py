@@ -26,7 +26,7 @@ def test_probe_trains_even_where_gradients_are_off():
 
 def test_auto_takes_the_fastest_that_the_recipe_allows(monkeypatch):
     times = {("fp32", "contiguous"): 3.0, ("fp32", "channels_last"): 2.0, ("bf16", "channels_last"): 1.0}
-    monkeypatch.setattr(cpu, "probe", lambda: times)
+    monkeypatch.setattr(cpu, "probe", lambda what: times)
     chosen = cpu.choose(LAPTOP)
     assert (chosen.precision, chosen.memory_format) == ("bf16", "channels_last")
     assert cpu.choose(replace(LAPTOP, precision="fp32")).memory_format == "channels_last"
@@ -83,3 +83,13 @@ def test_the_probe_draws_no_global_random_numbers():
     cpu.probe()
     cpu.estimate(replace(REDUCED, epochs=1), 10, 10, width=8)
     assert torch.rand(1) == pytest.approx(float(expected), abs=0)
+
+
+def test_features_are_probed_for_themselves(monkeypatch):
+    times = {
+        "pictures": {("fp32", "channels_last"): 1.0, ("bf16", "contiguous"): 2.0},
+        "features": {("fp32", "channels_last"): 2.0, ("bf16", "contiguous"): 1.0},
+    }
+    monkeypatch.setattr(cpu, "probe", times.get)
+    assert cpu.choose(LAPTOP, "pictures").memory_format == "channels_last"
+    assert str(cpu.choose(LAPTOP, "features")) == f"{cpu.device()}, bf16, contiguous"

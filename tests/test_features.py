@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -347,7 +347,7 @@ def test_a_stopped_training_on_features_goes_on_to_the_same_result(sets, tmp_pat
                 raise KeyboardInterrupt
             return super().read(*arguments)
 
-    values = {name: getattr(train, name) for name in train.__dataclass_fields__}
+    values = {name: getattr(train, name) for name in (field.name for field in fields(train))}
     assert fit(models[1], Interrupting(**values), sets[1], recipe, tmp_path / "b").interrupted
     resumed = fit(frozen(), train, sets[1], recipe, tmp_path / "b", resume=True)
     assert resumed.values("val_loss") == whole.values("val_loss")

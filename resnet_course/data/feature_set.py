@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -61,6 +62,7 @@ class FeatureSet(LabelledSet):
     side: int
     train_from: str
     trunk: str
+    kind: ClassVar[str] = "features"
 
     def __len__(self) -> int:
         return len(self.places)

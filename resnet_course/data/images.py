@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class LabelledSet(Dataset):
     labels: Tensor
     classes: tuple[str, ...]
     name: str
+    kind: ClassVar[str]  # "pictures" or "features"
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self),):
@@ -71,6 +72,7 @@ class ImageSet(LabelledSet):
     labels: Tensor
     classes: tuple[str, ...]
     name: str
+    kind: ClassVar[str] = "pictures"
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
