@@ -1,10 +1,9 @@
-"""What to freeze: strategies, numbers of pictures and learning rates compared, over three seeds.
+"""What freezing and cached features save; and which parts to train with how many pictures, over three seeds.
 
     uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
 
-PART is "cache" (seconds with and without cached features), "sizes" (accuracy by pictures a class; it writes
-resnet_course/freezing_table.json too, from which the widget of notebook 03 is drawn), "strategies" (accuracy
-at equal time) or "regularise". All are judged on the validation split.
+PART is "cache" (seconds with and without cached features) or "sizes" (accuracy by pictures a class; it writes
+resnet_course/freezing_table.json too, which the widget of notebook 03 shows). Judged on the validation split.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,18 +34,26 @@ SEEDS = (0, 1, 2)
 BASE = Recipe(name="freezing", image_size=64, augmentation="flip", batch_size=128, learning_rate=1e-3)
 
 # For each number of pictures a class: looks at pictures in all, and pictures a step.
-PLANS = {10: (10_000, 64), 30: (10_000, 64), 100: (15_000, 64), 300: (15_000, 128), 1_000: (20_000, 128)}
-ALL = 1_000_000  # pictures a class: all that there are, in two epochs
-RATES = (3e-4, 1e-3, 3e-3)
-STARTS = {"scratch": "all", "fc": "fc", "layer4": "layer4", "all": "all"}
+PLANS = {10: (5_000, 32), 30: (5_000, 32), 100: (10_000, 64), 300: (10_000, 64), 1_000: (15_000, 128)}
+HEAD_TIMES = 20  # a head on features costs next to nothing, so it looks so many times as often
+ALL = 1_000_000  # pictures a class: all that there are, in one epoch
+# What is trained, and the rates that are tried for it.
+STARTS = {"fc": "fc", "layer4": "layer4", "all": "all", "scratch": "all"}
+RATES = {
+    "fc": (1e-3, 3e-3, 1e-2),
+    "layer4": (3e-4, 1e-3, 3e-3),
+    "all": (3e-4, 1e-3),
+    "scratch": (1e-3, 3e-3),
+}
 
 
 class Bench:
     """The pictures, their features, and one training after another."""
 
-    def __init__(self, splits: Splits, settings: Settings) -> None:
+    def __init__(self, splits: Splits, settings: Settings, data: str, weights: str) -> None:
+        """data, weights: what they are, in words."""
         self.splits, self.settings = splits, settings
-        self.features: dict[tuple, FeatureSet] = {}
+        self.data, self.weights = data, weights
 
     def model(self, start: str, seed: int) -> ResNet:
         """A network for a way to start. The layers that have no weights yet are drawn from the seed."""
@@ -62,18 +68,22 @@ class Bench:
     def train(self, start: str, count: int, rate: float, seed: int) -> tuple[float, float]:
         """Seconds and validation accuracy of one training on `count` pictures a class."""
         model = self.model(start, seed)
-        looks, batch_size = PLANS.get(count, (2 * len(self.splits.train), 128))
-        recipe = replace(BASE, train_from=STARTS[start], batch_size=batch_size, learning_rate=rate, seed=seed)
+        looks, batch_size = PLANS.get(count, (len(self.splits.train), 128))
+        epochs = HEAD_TIMES if start == "fc" else 1
+        recipe = replace(
+            BASE,
+            train_from=STARTS[start],
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=rate,
+            seed=seed,
+        )
         train, val = self.splits.train, self.splits.val
         if start in ("fc", "layer4"):
             train, val = self.cached(model, train, recipe, 2), self.cached(model, val, recipe, None)
-        if start == "fc":
-            looks *= 10  # a head on features costs next to nothing
         train = train.per_class(count, seed)
         if count in PLANS:  # few pictures come again and again within an epoch, each time drawn anew
             train = train.subset(torch.arange(len(train)).repeat(-(-looks // len(train)))[:looks])
-        else:
-            recipe = replace(recipe, epochs=looks // len(train))
         history = fit(model, train, val, recipe)
         return history.seconds, history.epochs[-1]["val_accuracy"]
 
@@ -83,7 +93,7 @@ def sizes(bench: Bench) -> dict[str, Any]:
     table: dict[str, dict[str, dict[str, list[float]]]] = {}
     for start in STARTS:
         for count in (*PLANS, ALL):
-            rates = RATES if count in PLANS else (best,)  # noqa: F821, the best with 1,000 a class
+            rates = RATES[start] if count in PLANS else (best,)  # noqa: F821, the best with 1,000 a class
             cell = {rate: [bench.train(start, count, rate, 0)] for rate in rates}
             best = max(cell, key=lambda rate: cell[rate][0][1])
             cell[best] += [bench.train(start, count, best, seed) for seed in SEEDS[1:]]
@@ -93,7 +103,18 @@ def sizes(bench: Bench) -> dict[str, Any]:
             }
             seconds = statistics.median(s for runs in cell.values() for s, _ in runs)
             print(start, name, table[start][name], f"{seconds:.1f} s", flush=True)
-    text = json.dumps(table, indent=1) + "\n"
+    looked = {str(count): PLANS[count] for count in PLANS} | {"all": (len(bench.splits.train), 128)}
+    epochs = {start: HEAD_TIMES if start == "fc" else 1 for start in STARTS}
+    content = {
+        "data": bench.data,
+        "weights": bench.weights,
+        "classes": len(bench.splits.train.classes),
+        "image_size": BASE.image_size,
+        "looks_and_batch_size": looked,
+        "times_looked": epochs,
+        "accuracy_percent": table,
+    }
+    text = json.dumps(content, indent=1) + "\n"
     write_atomically(TABLE, lambda file: file.write(text.encode()))
     means = {
         start: {
@@ -157,9 +178,9 @@ def main() -> None:
     options.add_argument("part", choices=PARTS)
     options = options.parse_args()
     settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
-    settings = replace(settings, home=Path(settings.home))
     with console.quiet():
-        measured = PARTS[options.part](Bench(load(settings), settings))
+        bench = Bench(load(settings), settings, options.data_is, options.weights_are)
+        measured = PARTS[options.part](bench)
     record(f"freezing_{options.part}", measured, options.data_is, options.weights_are)
 
 

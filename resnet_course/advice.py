@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any
 
 import torch
 
@@ -88,3 +91,15 @@ def _classes(train: ImageSet) -> list[str]:
             f"Collect at least {FEW} if you can."
         )
     return found
+
+
+def freezing_table() -> dict[str, Any]:
+    """Accuracies that benchmarks/freezing.py measured: what is trained, pictures a class, learning rate.
+
+    Returns data and weights (in words), classes (how many), image_size, looks_and_batch_size (by pictures a
+    class, as text: how many pictures were looked at, and how many a step), times_looked (by what is trained:
+    how often as many), and accuracy_percent: by what is trained ("fc", "layer4", "all", "scratch"), pictures a
+    class ("10" … "1000", "all") and learning rate, a list with the validation accuracy of each seed.
+    """
+    path = resources.files("resnet_course") / "freezing_table.json"
+    return json.loads(path.read_text(encoding="utf-8"))

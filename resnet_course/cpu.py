@@ -18,7 +18,7 @@ from resnet_course.batches import eval_batches
 from resnet_course.data.images import ImageSet
 from resnet_course.recipes import Recipe
 from resnet_course.resnet import BasicBlock, resnet18
-from resnet_course.transfer import freeze
+from resnet_course.transfer import freeze, split_at
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CANDIDATES = tuple((precision, layout) for precision in ("fp32", "bf16") for layout in FORMATS)
@@ -105,40 +105,62 @@ def usable_cores() -> int:
 
 
 @torch.random.fork_rng(devices=[])
-def estimate(recipe: Recipe, pictures: int, validation_pictures: int = 0, width: int = 64) -> float:
+def estimate(
+    recipe: Recipe,
+    pictures: int,
+    validation_pictures: int = 0,
+    width: int = 64,
+    views: int | None = None,
+) -> float:
     """The seconds that `recipe` will take here on so many pictures, from a few of its own steps.
 
     pictures, validation_pictures: how many are trained on and validated on, every epoch.
     width: the network's width; the built-in weights have 16.
+    views: how many views of every picture are cached, the time for that included; None: nothing is cached.
     """
     recipe_one = replace(recipe, batch_size=min(recipe.batch_size, max(2, pictures)))
-    engine = choose(recipe)
-    model = engine.place(freeze(resnet18(10, width, dropout=recipe.dropout), recipe.train_from))
+    model = freeze(resnet18(10, width, dropout=recipe.dropout), recipe.train_from)
     count = recipe_one.batch_size
     images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
     image_set = ImageSet(images, torch.zeros(count, dtype=torch.int64), ("any",), "noise")
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
 
-    def forward() -> Tensor:
-        inputs, labels = next(eval_batches(image_set, recipe_one))
-        with engine.autocast():
-            logits = model(engine.place(inputs))
-        return F.cross_entropy(logits.float(), labels.to(engine.device))
+    def inputs() -> Tensor:
+        return next(eval_batches(image_set, recipe_one))[0]
 
-    def train_step() -> None:
-        model.train()
-        forward().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    def looking(network: nn.Module, engine: Engine) -> float:
+        """Seconds to send one picture through, without gradients."""
+        engine.place(network).eval()
 
-    @torch.inference_mode()
-    def eval_step() -> None:
-        model.eval()
-        forward()
+        @torch.inference_mode()
+        def step() -> None:
+            with engine.autocast():
+                network(engine.place(inputs()))
 
-    train_seconds = min(seconds(train_step, times=4, at_most=3.0)) / count
-    eval_seconds = recipe.test_views * min(seconds(eval_step, times=4, at_most=1.0)) / count
-    return recipe.epochs * (pictures * train_seconds + validation_pictures * eval_seconds)
+        return min(seconds(step, times=4, at_most=1.0)) / count
+
+    def learning(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) -> float:
+        """Seconds to learn from one picture, or from its features."""
+        engine.place(network).train()
+        optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-5)
+
+        def step() -> None:
+            with engine.autocast():
+                logits = network(engine.place(batch()))
+            F.cross_entropy(logits.float(), image_set.labels.to(engine.device)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return min(seconds(step, times=4, at_most=3.0)) / count
+
+    engine = choose(recipe)
+    if views is None:
+        a_picture, looks = learning(model, engine, inputs), recipe.test_views * looking(model, engine)
+        return recipe.epochs * (pictures * a_picture + validation_pictures * looks)
+    trunk, head = split_at(model, recipe.train_from)
+    once = looking(trunk, engine) * (views * pictures + recipe.test_views * validation_pictures)
+    with torch.no_grad():
+        features = trunk(engine.place(inputs()))
+    return once + recipe.epochs * pictures * learning(head, choose(recipe, "features"), lambda: features)
 
 
 def device() -> str:

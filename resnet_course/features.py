@@ -30,6 +30,7 @@ FORMAT = 1  # a higher number makes every older file a stranger
 CHUNK = 128  # pictures that go through the trunk together
 DESCRIPTIONS = {"fp16": "<f2", "fp32": "<f4"}
 TYPES = {"fp16": torch.float16, "fp32": torch.float32}
+DISTINCT_VIEWS = {"none": 1, "flip": 2}  # the augmentations that draw nothing at random for a view
 RESERVE = 2**28  # bytes that stay free on the disk
 
 
@@ -147,7 +148,7 @@ def _check(model: ResNet, recipe: Recipe, views: int | None, dtype: str) -> None
         raise ValueError(f"views is {views!r}; it must be a whole number from 1 on, or None")
     if recipe.augmentation == "original":
         raise ValueError("the augmentation 'original' draws picture by picture; take another")
-    most = {"none": 1, "flip": 2}.get(recipe.augmentation, views)
+    most = DISTINCT_VIEWS.get(recipe.augmentation, views)
     if views > most:
         raise ValueError(
             f"views is {views}, but the augmentation {recipe.augmentation!r} has no more than {most}: "
@@ -169,6 +170,7 @@ def _inputs(images: Tensor, recipe: Recipe, views: int | None, view: int, start:
 def _key(
     image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str, trunk: str, engine: cpu.Engine
 ) -> str:
+    seed = None if recipe.augmentation in DISTINCT_VIEWS else recipe.seed
     depends_on = {
         "format": [FORMAT, CHUNK],
         "trunk": trunk,
@@ -176,7 +178,7 @@ def _key(
         "images": hashlib.sha256(np.ascontiguousarray(image_set.images.numpy()).data).hexdigest(),
         "shape": list(image_set.images.shape),
         "input": [recipe.image_size, list(recipe.mean), list(recipe.std)],
-        "views": recipe.test_views if views is None else [recipe.augmentation, views, recipe.seed],
+        "views": recipe.test_views if views is None else [recipe.augmentation, views, seed],
         "numbers": [dtype, engine.precision],
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]

@@ -308,6 +308,44 @@ def spreads(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Fi
     return figure
 
 
+def lines(
+    series: Mapping[str, Mapping[float, float | Sequence[float]]],
+    title: str,
+    x: str,
+    y: str,
+    *,
+    percent: bool = False,
+    logarithmic: bool = False,
+) -> Figure:
+    """A line for each name, through values or through the means of several, with a bar from least to most.
+
+    series: by the name and the place on the x axis, a value or several. x, y: what the axes show, with units.
+    percent: the values are shares, 0 to 1. logarithmic: the x axis.
+    """
+    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    looks = ((BLUE, "o-"), (VERMILION, "s--"), (GREEN, "^-."), (ORANGE, "D:"), (GREY, "x-"), ("black", "v--"))
+    for (name, values), (color, style) in zip(series.items(), looks * 2, strict=False):
+        runs = {place: np.atleast_1d(found) for place, found in values.items()}
+        means = [found.mean() for found in runs.values()]
+        spread = [
+            [mean - found.min() for mean, found in zip(means, runs.values(), strict=True)],
+            [found.max() - mean for mean, found in zip(means, runs.values(), strict=True)],
+        ]
+        axis.errorbar(list(runs), means, spread, fmt=style, color=color, capsize=3, label=name, markersize=5)
+    axis.set(xlabel=x, ylabel=y)
+    if logarithmic:
+        axis.set_xscale("log")
+        places = sorted({place for values in series.values() for place in values})
+        axis.set_xticks(places, [f"{place:,.0f}" for place in places])
+        axis.minorticks_off()
+    if percent:
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    figure.suptitle(title)
+    return figure
+
+
 def to_array(image: Tensor) -> np.ndarray:
     """uint8 [3, H, W] → uint8 [H, W, 3], as matplotlib wants it."""
     return image.permute(1, 2, 0).numpy()

@@ -263,7 +263,7 @@ class _Run:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.history = History(engine=str(self.engine))
         self.last_weights = self.best_weights = self._weights()
-        self.average, self.steps = self._weights(), 0
+        self.average, self.steps = self._weights() if recipe.average else {}, 0
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
@@ -347,7 +347,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "global_generator": torch.get_rng_state(),
-            "average": self.average if self.recipe.average else None,
+            "average": self.average,
             "steps": self.steps,
         }
 
@@ -376,7 +376,7 @@ class _Run:
         torch.set_rng_state(training["global_generator"])
         self.history.epochs.extend(training["history"])
         self.last_weights = self._weights()
-        self.average, self.steps = training.get("average") or self._weights(), training.get("steps", 0)
+        self.average, self.steps = training.get("average", {}), training.get("steps", 0)
         self.best_weights = checkpoint.load(self.out / "best.pt").state_dict
         say(f"resuming after epoch {len(self.history.epochs)} of {self.recipe.epochs}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
@@ -13,7 +14,10 @@ from torch import Tensor
 from resnet_course import anatomy, augment, cpu, plots
 from resnet_course.data.images import PictureError, read_picture
 from resnet_course.prediction import Classifier
+from resnet_course.recipes import Recipe
+from resnet_course.resnet import resnet18
 from resnet_course.stacks import stack
+from resnet_course.transfer import freeze
 
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:
@@ -104,6 +108,43 @@ def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
         plt.show()
 
     choices = {"change": change, "strength": strength, "picture": picture}
+    return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
+
+
+def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
+    """Choose what is trained, pictures a class and rate; see parameters, seconds here, and measured accuracy.
+
+    table: what `advice.freezing_table` returns.
+    """
+    measured, plans = table["accuracy_percent"], table["looks_and_batch_size"]
+    rates = sorted(
+        {rate for cells in measured.values() for cell in cells.values() for rate in cell}, key=float
+    )
+    start = ipywidgets.Dropdown(options=list(measured), description="trained")
+    count = ipywidgets.Dropdown(options=list(plans), description="a class")
+    rate = ipywidgets.Dropdown(options=rates, value="0.001", description="rate")
+
+    def show(start: str, count: str, rate: str) -> None:
+        train_from = "all" if start == "scratch" else start
+        looks, batch_size = plans[count]
+        pictures = looks if count == "all" else table["classes"] * int(count)
+        epochs = table["times_looked"][start] * max(1, round(looks / pictures))
+        recipe = Recipe(
+            "any", table["image_size"], epochs=epochs, batch_size=batch_size, train_from=train_from
+        )
+        model = freeze(resnet18(table["classes"]), train_from)
+        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        seconds = cpu.estimate(recipe, pictures, views=None if train_from == "all" else 2)
+        print(f"{trainable:,} trainable parameters; about {seconds:.0f} s on this machine")
+        cell = measured[start][count]
+        if rate not in cell:
+            print(f"not measured with this rate; measured are: {', '.join(cell)}")
+            return
+        runs = cell[rate]
+        spread = f" ({min(runs):.1f} to {max(runs):.1f})" if len(runs) > 1 else ""
+        print(f"validation accuracy {statistics.mean(runs):.1f} %{spread}, {len(runs)} run(s)")
+
+    choices = {"start": start, "count": count, "rate": rate}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 

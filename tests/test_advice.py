@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from resnet_course import cpu
+from resnet_course import advice, cpu
 from resnet_course.advice import advise
 from resnet_course.data import Splits, shapes
 from resnet_course.recipes import LAPTOP
@@ -67,3 +67,17 @@ def test_larger_pictures_get_a_larger_input():
     sound = splits(200)
     large = replace(sound.train, images=sound.train.images.repeat_interleave(4, 2).repeat_interleave(4, 3))
     assert advise(replace(sound, train=large)).recipe.image_size == 128
+
+
+def test_the_freezing_table_holds_every_way_and_number_of_pictures():
+    table = advice.freezing_table()
+    counts = list(table["looks_and_batch_size"])
+    assert counts == ["10", "30", "100", "300", "1000", "all"] and table["classes"] == 10
+    for way in ("fc", "layer4", "all", "scratch"):
+        cells = table["accuracy_percent"][way]
+        assert list(cells) == counts
+        for cell in cells.values():
+            assert max(len(runs) for runs in cell.values()) == 3, "three seeds at the best rate"
+            assert all(0 < accuracy < 100 for runs in cell.values() for accuracy in runs)
+    best = {w: max(map(max, table["accuracy_percent"][w]["10"].values())) for w in ("fc", "scratch")}
+    assert best["fc"] > best["scratch"] + 10, "with ten pictures a class, pretrained weights are far ahead"

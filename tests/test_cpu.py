@@ -93,3 +93,12 @@ def test_features_are_probed_for_themselves(monkeypatch):
     monkeypatch.setattr(cpu, "probe", times.get)
     assert cpu.choose(LAPTOP, "pictures").memory_format == "channels_last"
     assert str(cpu.choose(LAPTOP, "features")) == f"{cpu.device()}, bf16, contiguous"
+
+
+def test_cached_features_are_estimated_as_one_pass_and_then_the_head():
+    recipe = replace(REDUCED, image_size=64, train_from="layer4", epochs=1, batch_size=32)
+    one, many = (replace(recipe, epochs=epochs) for epochs in (1, 20))
+    through = cpu.estimate(many, 1_000, width=32)
+    once, cached = cpu.estimate(one, 1_000, width=32, views=1), cpu.estimate(many, 1_000, width=32, views=1)
+    assert once < cached < through
+    assert cpu.estimate(one, 1_000, width=32, views=8) > once

@@ -185,6 +185,63 @@ def test_other_right_ways_to_freeze_are_right(answer, capsys):
 
 # 2
 
+SIZES = {
+    "pictures * channels * side * side * number": "multiply by the views",
+    "pictures * views * channels * side * side": "Multiply by the bytes of each",
+    "pictures * views * channels * side * side * 4": "not four",
+    "pictures * views * channels * side * number": "side × side",
+    "pictures * views * side * side * number": "a map of its own",
+    "pictures * views * channels * side * side * number * 8": "not in bits",
+    "pictures * views * channels * (size // shrunk) ** 2 * number": "rounded up",
+    "pictures * views * channels * (size / shrunk) ** 2 * number": "rounded up",
+    "pictures * views * (channels * side * side if part != 'fc' else 512 * up(size, 32) ** 2) * number": (
+        "the maps are averaged"
+    ),
+    "pictures * views * {'layer1': 64, 'layer2': 128, 'layer3': 256, 'layer4': 512, 'fc': 512}[part]"
+    " * up(size, {'layer1': 4, 'layer2': 8, 'layer3': 16, 'layer4': 32, 'fc': size}[part]) ** 2 * number": (
+        "Kept is what goes into it"
+    ),
+    "None": "returns NoneType",
+    "'many'": "returns str",
+    "12345": "averaged to one number each",
+    "pictures * views * channels * side * side * number + (part == 'layer3')": "go into layer3",
+}
+
+
+@pytest.mark.parametrize("formula", SIZES)
+def test_every_mistake_in_the_size_is_named(formula, capsys):
+    answer = answer_of(f"""
+def up(a, b): return -(-a // b)
+def answer(pictures, views, size, part, number):
+    channels = {{"layer1": 64, "layer2": 64, "layer3": 128, "layer4": 256, "fc": 512}}[part]
+    shrunk = {{"layer1": 4, "layer2": 4, "layer3": 8, "layer4": 16, "fc": size}}[part]
+    side = up(size, shrunk)
+    return {formula}
+""")
+    assert SIZES[formula] in said(capsys, ex.q2, answer)
+
+
+@pytest.mark.parametrize("train_from", ["layer1", "layer2", "layer3", "layer4", "fc"])
+@pytest.mark.parametrize("size", [32, 96, 100, 225])
+def test_the_right_size_is_the_size_of_the_file(train_from, size, tmp_path):
+    from dataclasses import replace
+
+    from resnet_course.data import ImageSet
+    from resnet_course.features import cache_features
+    from resnet_course.recipes import REDUCED
+    from resnet_course.resnet import resnet18
+    from resnet_course.transfer import freeze
+
+    pictures = ImageSet(
+        torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), ("a",), "black"
+    )
+    recipe = replace(REDUCED, image_size=size, train_from=train_from, augmentation="flip")
+    found = cache_features(freeze(resnet18(1), train_from), pictures, recipe, tmp_path, views=2)
+    assert found.file.array.nbytes == answer_of(ex.q2.source)(2, 2, size, train_from, 2)
+
+
+# 3
+
 DEPTH = {"fc": 0, "layer4": 1, "layer3": 2, "layer2": 3, "layer1": 4, "conv1": 5, "bn1": 5}
 
 
@@ -249,68 +306,11 @@ GROUPS = (
 
 @pytest.mark.parametrize(("answer", "message"), GROUPS, ids=[message for _, message in GROUPS])
 def test_every_mistake_in_the_groups_is_named(answer, message, capsys):
-    assert message in said(capsys, ex.q2, answer)
+    assert message in said(capsys, ex.q3, answer)
 
 
 def test_other_right_groups_are_right(capsys):
-    assert said(capsys, ex.q2, by_part).startswith("✓")
-
-
-# 3
-
-SIZES = {
-    "pictures * channels * side * side * number": "multiply by the views",
-    "pictures * views * channels * side * side": "Multiply by the bytes of each",
-    "pictures * views * channels * side * side * 4": "not four",
-    "pictures * views * channels * side * number": "side × side",
-    "pictures * views * side * side * number": "a map of its own",
-    "pictures * views * channels * side * side * number * 8": "not in bits",
-    "pictures * views * channels * (size // shrunk) ** 2 * number": "rounded up",
-    "pictures * views * channels * (size / shrunk) ** 2 * number": "rounded up",
-    "pictures * views * (channels * side * side if part != 'fc' else 512 * up(size, 32) ** 2) * number": (
-        "the maps are averaged"
-    ),
-    "pictures * views * {'layer1': 64, 'layer2': 128, 'layer3': 256, 'layer4': 512, 'fc': 512}[part]"
-    " * up(size, {'layer1': 4, 'layer2': 8, 'layer3': 16, 'layer4': 32, 'fc': size}[part]) ** 2 * number": (
-        "Kept is what goes into it"
-    ),
-    "None": "returns NoneType",
-    "'many'": "returns str",
-    "12345": "averaged to one number each",
-    "pictures * views * channels * side * side * number + (part == 'layer3')": "go into layer3",
-}
-
-
-@pytest.mark.parametrize("formula", SIZES)
-def test_every_mistake_in_the_size_is_named(formula, capsys):
-    answer = answer_of(f"""
-def up(a, b): return -(-a // b)
-def answer(pictures, views, size, part, number):
-    channels = {{"layer1": 64, "layer2": 64, "layer3": 128, "layer4": 256, "fc": 512}}[part]
-    shrunk = {{"layer1": 4, "layer2": 4, "layer3": 8, "layer4": 16, "fc": size}}[part]
-    side = up(size, shrunk)
-    return {formula}
-""")
-    assert SIZES[formula] in said(capsys, ex.q3, answer)
-
-
-@pytest.mark.parametrize("train_from", ["layer1", "layer2", "layer3", "layer4", "fc"])
-@pytest.mark.parametrize("size", [32, 96, 100, 225])
-def test_the_right_size_is_the_size_of_the_file(train_from, size, tmp_path):
-    from dataclasses import replace
-
-    from resnet_course.data import ImageSet
-    from resnet_course.features import cache_features
-    from resnet_course.recipes import REDUCED
-    from resnet_course.resnet import resnet18
-    from resnet_course.transfer import freeze
-
-    pictures = ImageSet(
-        torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), ("a",), "black"
-    )
-    recipe = replace(REDUCED, image_size=size, train_from=train_from, augmentation="flip")
-    found = cache_features(freeze(resnet18(1), train_from), pictures, recipe, tmp_path, views=2)
-    assert found.file.array.nbytes == answer_of(ex.q3.source)(2, 2, size, train_from, 2)
+    assert said(capsys, ex.q3, by_part).startswith("✓")
 
 
 # 4

@@ -125,6 +125,12 @@ def test_features_are_read_again_not_made_again(sets, tmp_path, monkeypatch):
     assert cache_features(frozen(), relabelled, RECIPE, tmp_path, views=1).labels[0] == 1
 
 
+def test_views_that_draw_nothing_do_not_depend_on_the_seed(sets, tmp_path):
+    for seed in (0, 1):
+        cache_features(frozen(), sets[0], replace(RECIPE, augmentation="flip", seed=seed), tmp_path, views=2)
+    assert len(files(tmp_path)) == 1
+
+
 def changed_statistics():
     model = frozen()
     model.bn1.running_mean += 0.1
@@ -151,11 +157,12 @@ def changed_statistics():
 )
 def test_everything_that_features_depend_on_makes_another_file(sets, tmp_path, change):
     change = dict(change)
-    cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
+    drawn = replace(RECIPE, augmentation="crop_flip")
+    cache_features(frozen(), sets[0], drawn, tmp_path, views=1)
     model = change.pop("model", frozen)()
     images = change.pop("images", lambda images: images)(sets[0].images)
     options = {"views": change.pop("views", 1), "dtype": change.pop("dtype", "fp16")}
-    cache_features(model, replace(sets[0], images=images), replace(RECIPE, **change), tmp_path, **options)
+    cache_features(model, replace(sets[0], images=images), replace(drawn, **change), tmp_path, **options)
     assert len(files(tmp_path)) == 2
 
 

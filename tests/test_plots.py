@@ -128,3 +128,20 @@ def test_spreads_show_every_run_and_put_the_best_mean_on_top():
     dots = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
     means = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "D"]
     assert dots == [[0.3, 0.5], [0.8, 0.9]] and means == pytest.approx([0.4, 0.85])
+
+
+def test_lines_go_through_the_means_with_a_bar_from_least_to_most():
+    series = {"one": {10: [0.2, 0.4], 100: [0.6]}, "two": {10: 0.1, 100: 0.2}}
+    (axis,) = plots.lines(series, "title", "x", "y", percent=True, logarithmic=True).axes
+    drawn = {bar.get_label(): bar for bar in axis.containers}
+    assert drawn["one"][0].get_ydata().tolist() == pytest.approx([0.3, 0.6])
+    assert drawn["two"][0].get_xdata().tolist() == [10, 100]
+    (segments,) = drawn["one"][2]
+    assert [s[:, 1].tolist() for s in segments.get_segments()] == [pytest.approx([0.2, 0.4]), [0.6, 0.6]]
+    assert axis.get_xscale() == "log" and [t.get_text() for t in axis.get_xticklabels()] == ["10", "100"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("x", "y")
+
+
+def test_lines_have_looks_for_many_names():
+    (axis,) = plots.lines({str(n): {0: n, 1: n} for n in range(9)}, "many", "x", "y").axes
+    assert len(axis.get_legend().get_texts()) == 9

@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: freeze for good, discriminative rates, the size of a cache, which strategy."""
+"""Exercises of notebook 03: freeze for good, the size of a cache, discriminative rates, which strategy."""
 
 from __future__ import annotations
 
@@ -178,14 +178,108 @@ def my_freeze(model, train_from):
 )
 
 
-# 2: groups for the optimiser
+# 2: how large is the cache
+
+# What goes into each part: channels, and how often the side was halved, rounded up.
+CHANNELS = {"layer1": 64, "layer2": 64, "layer3": 128, "layer4": 256, "fc": 512}
+ROUNDED = "Half of an odd side is rounded up: 25 becomes 13."
+HALVED = {"layer1": 2, "layer2": 2, "layer3": 3, "layer4": 4}
+
+
+def _cache_bytes(pictures: int, views: int, image_size: int, train_from: str, bytes_per_number: int) -> int:
+    side = 1 if train_from == "fc" else math.ceil(image_size / 2 ** HALVED[train_from])
+    return pictures * views * CHANNELS[train_from] * side * side * bytes_per_number
+
+
+def check_cache_bytes(answer: Callable[[int, int, int, str, int], int]) -> None:
+    """Compare sizes for every part, for sides that can be halved evenly and for one that cannot."""
+    must_be_function(answer, "ex.q2.check(cache_bytes)")
+    for image_size in (64, 128, 100):
+        for train_from in ("fc", "layer4", "layer3", "layer2", "layer1"):
+            asked = (7, 3, image_size, train_from, 2)
+            right, found = _cache_bytes(*asked), answer(*asked)
+            if not isinstance(found, int | float) or isinstance(found, bool):
+                raise Mistake(f"It should return a number and returns {type(found).__name__}.")
+            if found != right:
+                raise Mistake(
+                    f"For 7 pictures, 3 views, {image_size} pixels, {train_from}, 2 bytes a number it should "
+                    f"be {right:,} bytes, and is {found:,}. {_size_mistake(found, asked)}"
+                )
+
+
+def _size_mistake(found: float, asked: tuple[int, int, int, str, int]) -> str:
+    _, views, image_size, train_from, bytes_per_number = asked
+    right = _cache_bytes(*asked)
+    reasons = {
+        right / views: "Every view of a picture is kept: multiply by the views.",
+        right / bytes_per_number: "You count numbers. Multiply by the bytes of each.",
+        right * 2: "A number takes the given bytes, not four.",
+        right * 8: "The answer should be in bytes, not in bits.",
+        right / CHANNELS[train_from]: "Each of the channels has a number or a map of its own.",
+    }
+    if train_from == "fc":
+        maps = math.ceil(image_size / 32) ** 2
+        reasons[right * maps] = "Before fc the maps are averaged: one number a channel is left."
+        advice = "Before fc stand 512 channels, averaged to one number each."
+    else:
+        side = math.ceil(image_size / 2 ** HALVED[train_from])
+        one_map = right / side**2
+        # The same for the part that comes after: twice the channels and half the side, but for layer1.
+        after = right if train_from == "layer1" else one_map * 2 * math.ceil(side / 2) ** 2
+        for size, reason in (
+            (one_map * side, "A map has a height and a width: side × side."),
+            (after, f"That is what comes out of {train_from}. Kept is what goes into it."),
+            (one_map * (image_size // 2 ** HALVED[train_from]) ** 2, ROUNDED),
+            (one_map * (image_size / 2 ** HALVED[train_from]) ** 2, ROUNDED),
+        ):
+            reasons[size] = reason  # fc, asked first, has ruled the general ones out
+        maps = f"{CHANNELS[train_from]} channels of {side} × {side}"
+        advice = f"At {image_size} pixels, {maps} go into {train_from}."
+    return next((reason for size, reason in reasons.items() if math.isclose(found, size)), advice)
+
+
+q2 = Exercise(
+    MODULE,
+    "q2",
+    stub='''
+def cache_bytes(pictures, views, image_size, train_from, bytes_per_number):
+    """How many bytes the features take that go into `train_from` ("layer1" … "layer4" or "fc").
+
+    A picture's side is halved twice before layer1, and once in each of layer2, layer3 and layer4, rounded up.
+    The channels after the stem and the layers: 64, 64, 128, 256, 512. Before fc the maps are averaged.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "First find what goes into the part: how many channels, and how many pixels a side.",
+        "Into layer4 go 256 channels, and the side was halved four times: math.ceil(image_size / 16).",
+        "pictures × views × channels × side × side × bytes_per_number; before fc the side is 1.",
+    ),
+    source='''
+def cache_bytes(pictures, views, image_size, train_from, bytes_per_number):
+    """How many bytes the features take that go into `train_from` ("layer1" … "layer4" or "fc").
+
+    A picture's side is halved twice before layer1, and once in each of layer2, layer3 and layer4, rounded up.
+    The channels after the stem and the layers: 64, 64, 128, 256, 512. Before fc the maps are averaged.
+    """
+    channels = {"layer1": 64, "layer2": 64, "layer3": 128, "layer4": 256, "fc": 512}[train_from]
+    shrunk = {"layer1": 4, "layer2": 4, "layer3": 8, "layer4": 16, "fc": image_size}[train_from]
+    side = -(-image_size // shrunk)
+    return pictures * views * channels * side * side * bytes_per_number
+''',
+    checker=check_cache_bytes,
+    praise="Now you know before you start whether the disk is large enough.",
+)
+
+
+# 3: groups for the optimiser
 
 DEPTH = {"fc": 0, "layer4": 1, "layer3": 2, "layer2": 3, "layer1": 4, "bn1": 5, "conv1": 5}
 
 
 def check_groups(answer: Callable[[ResNet, float, float, float], list[dict]]) -> None:
     """Compare rate and decay of every parameter, for networks that are frozen to different depths."""
-    must_be_function(answer, "ex.q2.check(my_groups)")
+    must_be_function(answer, "ex.q3.check(my_groups)")
     for train_from in ("layer2", "all", "fc"):
         model = freeze(resnet18(3, width=8), train_from)
         groups = answer(model, 0.01, 0.5, 0.1)
@@ -245,9 +339,9 @@ def _check_group(name: str, parameter: nn.Parameter, rate: float, decay: float) 
         raise Mistake(f"{name} should have the weight decay 0.1, and has {decay:g}.")
 
 
-q2 = Exercise(
+q3 = Exercise(
     MODULE,
-    "q2",
+    "q3",
     stub='''
 def my_groups(model, learning_rate, layer_decay, weight_decay):
     """A list of {"params": [...], "lr": ..., "weight_decay": ...} with every trainable parameter once.
@@ -282,100 +376,6 @@ def my_groups(model, learning_rate, layer_decay, weight_decay):
 ''',
     checker=check_groups,
     praise="Every trainable parameter once, the early parts slowly, and only the weights decayed.",
-)
-
-
-# 3: how large is the cache
-
-# What goes into each part: channels, and how often the side was halved, rounded up.
-CHANNELS = {"layer1": 64, "layer2": 64, "layer3": 128, "layer4": 256, "fc": 512}
-ROUNDED = "Half of an odd side is rounded up: 25 becomes 13."
-HALVED = {"layer1": 2, "layer2": 2, "layer3": 3, "layer4": 4}
-
-
-def _cache_bytes(pictures: int, views: int, image_size: int, train_from: str, bytes_per_number: int) -> int:
-    side = 1 if train_from == "fc" else math.ceil(image_size / 2 ** HALVED[train_from])
-    return pictures * views * CHANNELS[train_from] * side * side * bytes_per_number
-
-
-def check_cache_bytes(answer: Callable[[int, int, int, str, int], int]) -> None:
-    """Compare sizes for every part, for sides that can be halved evenly and for one that cannot."""
-    must_be_function(answer, "ex.q3.check(cache_bytes)")
-    for image_size in (64, 128, 100):
-        for train_from in ("fc", "layer4", "layer3", "layer2", "layer1"):
-            asked = (7, 3, image_size, train_from, 2)
-            right, found = _cache_bytes(*asked), answer(*asked)
-            if not isinstance(found, int | float) or isinstance(found, bool):
-                raise Mistake(f"It should return a number and returns {type(found).__name__}.")
-            if found != right:
-                raise Mistake(
-                    f"For 7 pictures, 3 views, {image_size} pixels, {train_from}, 2 bytes a number it should "
-                    f"be {right:,} bytes, and is {found:,}. {_size_mistake(found, asked)}"
-                )
-
-
-def _size_mistake(found: float, asked: tuple[int, int, int, str, int]) -> str:
-    _, views, image_size, train_from, bytes_per_number = asked
-    right = _cache_bytes(*asked)
-    reasons = {
-        right / views: "Every view of a picture is kept: multiply by the views.",
-        right / bytes_per_number: "You count numbers. Multiply by the bytes of each.",
-        right * 2: "A number takes the given bytes, not four.",
-        right * 8: "The answer should be in bytes, not in bits.",
-        right / CHANNELS[train_from]: "Each of the channels has a number or a map of its own.",
-    }
-    if train_from == "fc":
-        maps = math.ceil(image_size / 32) ** 2
-        reasons[right * maps] = "Before fc the maps are averaged: one number a channel is left."
-        advice = "Before fc stand 512 channels, averaged to one number each."
-    else:
-        side = math.ceil(image_size / 2 ** HALVED[train_from])
-        one_map = right / side**2
-        # The same for the part that comes after: twice the channels and half the side, but for layer1.
-        after = right if train_from == "layer1" else one_map * 2 * math.ceil(side / 2) ** 2
-        for size, reason in (
-            (one_map * side, "A map has a height and a width: side × side."),
-            (after, f"That is what comes out of {train_from}. Kept is what goes into it."),
-            (one_map * (image_size // 2 ** HALVED[train_from]) ** 2, ROUNDED),
-            (one_map * (image_size / 2 ** HALVED[train_from]) ** 2, ROUNDED),
-        ):
-            reasons[size] = reason  # fc, asked first, has ruled the general ones out
-        maps = f"{CHANNELS[train_from]} channels of {side} × {side}"
-        advice = f"At {image_size} pixels, {maps} go into {train_from}."
-    return next((reason for size, reason in reasons.items() if math.isclose(found, size)), advice)
-
-
-q3 = Exercise(
-    MODULE,
-    "q3",
-    stub='''
-def cache_bytes(pictures, views, image_size, train_from, bytes_per_number):
-    """How many bytes the features take that go into `train_from` ("layer1" … "layer4" or "fc").
-
-    A picture's side is halved twice before layer1, and once in each of layer2, layer3 and layer4, rounded up.
-    The channels after the stem and the layers: 64, 64, 128, 256, 512. Before fc the maps are averaged.
-    """
-    raise NotImplementedError
-''',
-    hints=(
-        "First find what goes into the part: how many channels, and how many pixels a side.",
-        "Into layer4 go 256 channels, and the side was halved four times: math.ceil(image_size / 16).",
-        "pictures × views × channels × side × side × bytes_per_number; before fc the side is 1.",
-    ),
-    source='''
-def cache_bytes(pictures, views, image_size, train_from, bytes_per_number):
-    """How many bytes the features take that go into `train_from` ("layer1" … "layer4" or "fc").
-
-    A picture's side is halved twice before layer1, and once in each of layer2, layer3 and layer4, rounded up.
-    The channels after the stem and the layers: 64, 64, 128, 256, 512. Before fc the maps are averaged.
-    """
-    channels = {"layer1": 64, "layer2": 64, "layer3": 128, "layer4": 256, "fc": 512}[train_from]
-    shrunk = {"layer1": 4, "layer2": 4, "layer3": 8, "layer4": 16, "fc": image_size}[train_from]
-    side = -(-image_size // shrunk)
-    return pictures * views * channels * side * side * bytes_per_number
-''',
-    checker=check_cache_bytes,
-    praise="Now you know before you start whether the disk is large enough.",
 )
 
 
