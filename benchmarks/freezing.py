@@ -2,7 +2,7 @@
 
     uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
 
-PART is "cache" (seconds with and without cached features) or "sizes" (accuracy by pictures a class; it writes
+PART is "cache" (seconds with and without cached features), "regularise" (with all pictures) or "sizes" (accuracy by pictures a class; it writes
 resnet_course/freezing_table.json too, which the widget of notebook 03 shows). Judged on the validation split.
 """
 
@@ -44,6 +44,16 @@ RATES = {
     "layer4": (3e-4, 1e-3, 3e-3),
     "all": (3e-4, 1e-3),
     "scratch": (1e-3, 3e-3),
+}
+
+# The same as in notebook 03.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "dropout": {"dropout": 0.5},
+    "weight decay": {"weight_decay": 0.1},
+    "decay all": {"weight_decay": 0.1, "decay_all": True},
+    "label smoothing": {"label_smoothing": 0.1},
+    "averaged weights": {"average": 0.95},
 }
 
 
@@ -169,7 +179,35 @@ def cache(bench: Bench) -> dict[str, Any]:
     return measured
 
 
-PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {"cache": cache, "sizes": sizes}
+def regularise(bench: Bench) -> dict[str, Any]:
+    """Layer4 and head on the features of all pictures, with one kind of regularisation at a time."""
+    accuracies: dict[str, list[float]] = {}
+    for name, changes in VARIANTS.items():
+        for seed in SEEDS:
+            model = bench.model("layer4", seed)
+            recipe = replace(BASE, train_from="layer4", weight_decay=0.0, seed=seed)
+            recipe = replace(recipe, **changes)
+            model.dropout.p = recipe.dropout
+            train = bench.cached(model, bench.splits.train, recipe, 2)
+            val = bench.cached(model, bench.splits.val, recipe, None)
+            history = fit(model, train, val, recipe)
+            accuracies.setdefault(name, []).append(100 * history.epochs[-1]["val_accuracy"])
+        print(name, accuracies[name], f"{history.seconds:.1f} s", flush=True)
+    means = {name: statistics.mean(values) for name, values in accuracies.items()}
+    return {
+        "pictures": len(bench.splits.train),
+        "epochs": BASE.epochs,
+        "validation_accuracy_percent": {n: [round(v, 2) for v in values] for n, values in accuracies.items()},
+        "largest_gain_points": round(max(means.values()) - means["none"], 1),
+        "largest_spread_points": round(max(max(v) - min(v) for v in accuracies.values()), 1),
+    }
+
+
+PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "cache": cache,
+    "sizes": sizes,
+    "regularise": regularise,
+}
 
 
 def main() -> None:

@@ -98,8 +98,8 @@ def freezing_table() -> dict[str, Any]:
 
     Returns data and weights (in words), classes (how many), image_size, looks_and_batch_size (by pictures a
     class, as text: how many pictures were looked at, and how many a step), times_looked (by what is trained:
-    how often as many), and accuracy_percent: by what is trained ("fc", "layer4", "all", "scratch"), pictures a
-    class ("10" … "1000", "all") and learning rate, a list with the validation accuracy of each seed.
+    how often as many), and accuracy_percent: by what is trained ("fc", "layer4", "all", "scratch"), by
+    pictures a class ("10" … "1000", "all") and by learning rate, a list with each seed's accuracy.
     """
     path = resources.files("resnet_course") / "freezing_table.json"
     return json.loads(path.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ from resnet_course.augment import draw_view
 from resnet_course.batches import to_input
 from resnet_course.console import progress, say
 from resnet_course.data.feature_set import ArrayFile, FeatureSet
-from resnet_course.data.images import ImageSet
+from resnet_course.data.images import DataError, ImageSet
 from resnet_course.recipes import Recipe
 from resnet_course.resnet import ResNet, eval_mode
 from resnet_course.transfer import is_frozen, split_at
@@ -42,7 +42,7 @@ def cache_features(
     model: ResNet,
     image_set: ImageSet,
     recipe: Recipe,
-    home: Path,
+    home: str | os.PathLike,
     *,
     views: int | None = None,
     dtype: str = "fp16",
@@ -59,9 +59,9 @@ def cache_features(
     dtype: "fp16" or "fp32". Half precision halves the file; it has 11 bits for a number's digits, bfloat16
         only 8, and features need no larger range.
     Raises FeaturesError if the disk is too small or a feature too large for the type; ValueError if nothing
-    is frozen, or for an augmentation that cannot be kept.
+    is frozen, or for an augmentation that cannot be kept; DataError for an empty set.
     """
-    _check(model, recipe, views, dtype)
+    _check(model, image_set, recipe, views, dtype)
     trunk, engine = trunk_of(model, recipe.train_from), cpu.choose(recipe)
     engine.place(model)
     digest = trunk_digest(model, recipe.train_from)
@@ -73,7 +73,7 @@ def cache_features(
         with engine.autocast():
             return trunk(engine.place(inputs)).permute(0, 2, 3, 1).to("cpu", TYPES[dtype])
 
-    path = home / "features" / f"{_key(image_set, recipe, views, dtype, digest, engine)}.npy"
+    path = Path(home) / "features" / f"{_key(image_set, recipe, views, dtype, digest, engine)}.npy"
     count = recipe.test_views if views is None else views
     with eval_mode(trunk):
         shape = (count, len(image_set), *chunk(0, 0).shape[1:])
@@ -132,7 +132,9 @@ def taker(model: ResNet, image_set: ImageSet | FeatureSet) -> nn.Module:
     return split_at(model, train_from)[1]
 
 
-def _check(model: ResNet, recipe: Recipe, views: int | None, dtype: str) -> None:
+def _check(model: ResNet, image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str) -> None:
+    if not len(image_set):
+        raise DataError(f"{image_set.name} has no pictures to compute features of")
     if recipe.train_from == "all":
         raise ValueError("train_from is 'all': nothing is frozen, so there is no trunk to compute once")
     if dtype not in TYPES:
@@ -260,12 +262,14 @@ def _announce(
 ) -> None:
     """Say what will be written and how long it will take. part: of the work that is left, 0 to 1."""
     views, pictures = shape[:2]
-    chunk_seconds = min(cpu.seconds(lambda: chunk(0, 0), times=3, at_most=0.5))
-    seconds = part * views * pictures * chunk_seconds / min(CHUNK, pictures)
+    chunks = part * views * pictures / min(CHUNK, pictures)
+    time = "a moment"
+    if chunks > 8:  # fewer take no longer than finding out how long they take
+        time = f"about {chunks * min(cpu.seconds(lambda: chunk(0, 0), times=3, at_most=0.5)):.0f} s"
     what = f"{pictures:,} pictures" + (f" in {views} views" if views > 1 else "")
     begun = "" if part == 1 else f", {part:.0%} of it still to do"
     size, folder = _bytes(shape, dtype) / 1e6, path.parent
-    say(f"Frozen trunk: {what}, {size:,.0f} MB in {folder}{begun}; about {seconds:.0f} s.")
+    say(f"Frozen trunk: {what}, {size:,.0f} MB in {folder}{begun}; {time}.")
 
 
 def _check_room(path: Path, needed: int) -> None:

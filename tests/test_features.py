@@ -175,20 +175,18 @@ def test_a_stop_keeps_what_is_done_and_the_next_call_goes_on(sets, tmp_path, mon
 
     def stop(images, recipe, views, view, start):
         calls.append((view, start))
-        if stopped_at is not None and len(calls) == 1 + measuring + stopped_at + 1:
+        if stopped_at is not None and len(calls) == 1 + stopped_at + 1:  # the first chunk tells the shape
             raise KeyboardInterrupt
         return draw(images, recipe, views, view, start)
 
-    measuring = 4  # a warm-up and three timed chunks; before them one chunk for the shape
     monkeypatch.setattr(features, "_inputs", stop)
-    monkeypatch.setattr(features.cpu, "seconds", lambda step, **_: [step() for _ in range(4)] and [1.0])
     with pytest.raises(KeyboardInterrupt):
         cache_features(frozen(), sets[0], recipe, tmp_path, views=2)
     assert not files(tmp_path) and len(files(tmp_path, "part")) == 1
     calls.clear()
     stopped_at, before = None, stopped_at
     found = cache_features(frozen(), sets[0], recipe, tmp_path, views=2)
-    assert len(calls) == 1 + measuring + 6 - before, "only the chunks that were missing"
+    assert len(calls) == 1 + 6 - before, "only the chunks that were missing"
     assert not files(tmp_path, "part")
     for view in range(2):
         assert torch.equal(found.read(torch.arange(300), view), whole.read(torch.arange(300), view))
@@ -223,9 +221,15 @@ def test_a_damaged_file_is_made_anew_and_that_is_said(sets, tmp_path, capsys, da
 
 def test_size_and_time_are_said_before_it_starts(sets, tmp_path, capsys):
     recipe = replace(RECIPE, augmentation="crop_flip")
-    cache_features(frozen(), sets[0], recipe, tmp_path, views=2)
-    said = capsys.readouterr().err
-    assert "300 pictures in 2 views" in said and " MB in " in said and "about" in said
+    for views, time in ((2, "a moment."), (4, "about 0 s.")):
+        cache_features(frozen(), sets[0], recipe, tmp_path, views=views)
+        said = capsys.readouterr().err
+        assert f"300 pictures in {views} views" in said and " MB in " in said and time in said
+
+
+def test_an_empty_set_has_no_features(sets, tmp_path):
+    with pytest.raises(DataError, match="has no pictures"):
+        cache_features(frozen(), sets[0].subset(torch.arange(0)), RECIPE, tmp_path)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_computed(sets, tmp_path, monkeypatch):
