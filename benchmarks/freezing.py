@@ -2,8 +2,9 @@
 
     uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
 
-PART is "cache" (seconds with and without cached features), "regularise" (with all pictures) or "sizes" (accuracy by pictures a class; it writes
-resnet_course/freezing_table.json too, which the widget of notebook 03 shows). Judged on the validation split.
+PART is "cache" (seconds with and without cached features), "regularise" (each kind, with all pictures) or
+"sizes" (accuracy by pictures a class; it writes resnet_course/freezing_table.json too, which notebook 03
+shows). Accuracies are those on the validation split.
 """
 
 from __future__ import annotations
