@@ -434,14 +434,14 @@ q4 = Exercise(
     MODULE,
     "q4",
     stub=STORIES
-    + """strategies = {"A": ..., "B": ..., "C": ..., "D": ...}
+    + """chosen = {"A": ..., "B": ..., "C": ..., "D": ...}
 """,
     hints=(
         "Ask of each: how many pictures a class, how much like ImageNet's photographs, how much time?",
         "One cannot use the pretrained first layer. One has time for nothing but the head.",
     ),
     source=STORIES
-    + """strategies = {
+    + """chosen = {
     "A": "head",
     "B": "all, discriminative rates",
     "C": "from scratch",
