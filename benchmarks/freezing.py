@@ -103,8 +103,9 @@ def sizes(bench: Bench) -> dict[str, Any]:
     """Every rate with one seed; the best of them, and that one with two more seeds."""
     table: dict[str, dict[str, dict[str, list[float]]]] = {}
     for start in STARTS:
+        best = RATES[start][0]
         for count in (*PLANS, ALL):
-            rates = RATES[start] if count in PLANS else (best,)  # noqa: F821, the best with 1,000 a class
+            rates = RATES[start] if count in PLANS else (best,)  # the best with 1,000 a class
             cell = {rate: [bench.train(start, count, rate, 0)] for rate in rates}
             best = max(cell, key=lambda rate: cell[rate][0][1])
             cell[best] += [bench.train(start, count, best, seed) for seed in SEEDS[1:]]

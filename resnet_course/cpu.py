@@ -23,8 +23,7 @@ from resnet_course.transfer import freeze, split_at
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CANDIDATES = tuple((precision, layout) for precision in ("fp32", "bf16") for layout in FORMATS)
 # What is computed most, as (channels, pixels a side, pictures). On features, the last stage: its maps are so
-# small that bf16 in contiguous memory is faster there (on two cores 115 instead of 141 ms for a step of 128
-# features of 6 × 6), and slower everywhere else.
+# small that another layout may be the fastest: bf16 in contiguous memory, on the processors tried.
 BLOCKS = {"pictures": (64, 16, 64), "features": (512, 3, 128)}
 
 

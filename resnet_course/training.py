@@ -276,7 +276,7 @@ class _Run:
         return self.recipe.learning_rate * factor
 
     def average_weights(self) -> None:
-        """Move the average of the weights one step on. Early in training it forgets faster: half of 18 steps.
+        """Move the average of the weights one step on. Early in training it forgets faster.
 
         Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992; the
         faster start is TensorFlow's ExponentialMovingAverage.

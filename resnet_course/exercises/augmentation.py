@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_course.exercises.core import Exercise, Mistake
+from resnet_course.exercises.core import Exercise, Mistake, must_be_function
 
 MODULE = "augmentation"
 
@@ -17,12 +17,6 @@ def must_be_tensor(found: Any) -> None:
     """Raise Mistake for a function that forgot to return, or returned something else."""
     if not isinstance(found, Tensor):
         raise Mistake(f"It should return a tensor and returns {type(found).__name__}. Is a return missing?")
-
-
-def must_be_function(answer: Any, call: str) -> None:
-    """Raise Mistake if the answer is not the function itself."""
-    if not callable(answer):
-        raise Mistake(f"Give the function itself, without calling it: {call}.")
 
 
 # 1: the std of all pixels

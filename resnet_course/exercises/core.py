@@ -20,6 +20,12 @@ class Mistake(Exception):
     """Raised by a checker for a wrong answer. The message speaks to the learner and names the mistake."""
 
 
+def must_be_function(answer: Any, call: str) -> None:
+    """Raise Mistake if the answer is not the function itself."""
+    if not callable(answer):
+        raise Mistake(f"Give the function itself, without calling it: {call}.")
+
+
 class ExerciseError(AssertionError):
     """An exercise is not solved, and RESNET_COURSE_STRICT=1 asks for that to be an error."""
 

@@ -10,17 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course.exercises.core import Exercise, Mistake
+from resnet_course.exercises.core import Exercise, Mistake, must_be_function
 from resnet_course.resnet import ResNet, resnet18
 from resnet_course.transfer import freeze, split_at
 
 MODULE = "freezing"
-
-
-def must_be_function(answer: Any, call: str) -> None:
-    """Raise Mistake if the answer is not the function itself."""
-    if not callable(answer):
-        raise Mistake(f"Give the function itself, without calling it: {call}.")
 
 
 # 1: freeze for good
