@@ -102,10 +102,10 @@ def _doctor(options: argparse.Namespace) -> int:
             print(f"{package:12} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"{package:12} MISSING: pip install {package}")
-    print(
-        f"usable cores {cpu.usable_cores()}, torch threads {torch.get_num_threads()}, device {cpu.device()}"
-    )
-    for (precision, memory_format), milliseconds in cpu.probe().items():
+    print(f"torch threads {torch.get_num_threads()}, device {cpu.device()}")
+    probe = cpu.probe()
+    print(probe)
+    for (precision, memory_format), milliseconds in probe.milliseconds.items():
         print(f"one residual block, one training step, {precision}, {memory_format}: {milliseconds:.1f} ms")
     print(f"mode {settings.mode}, data {settings.data}, weights {settings.weights}, home {settings.home}")
     print(f"free disk at home: {shutil.disk_usage(_existing(settings.home)).free / 1e9:.0f} GB")
@@ -113,7 +113,7 @@ def _doctor(options: argparse.Namespace) -> int:
     print(f"ImageNet weights on disk: {'yes' if transfer.imagenet_path().is_file() else 'no'}")
     for recipe in RECIPES.values():
         minutes = cpu.estimate(recipe, 45_000, 5_000) / 60
-        print(f"recipe {recipe.name}, CIFAR-10, {recipe.epochs} epochs: about {minutes:.1f} minutes")
+        print(f"recipe {recipe.name}, CIFAR-10, {recipe.all_epochs} epochs: about {minutes:.1f} minutes")
     return 0
 
 
@@ -138,7 +138,7 @@ def _train(options: argparse.Namespace) -> int:
 
     import torch
 
-    from resnet_course import cpu
+    from resnet_course import cpu, processes
     from resnet_course.data import load
     from resnet_course.training import fit, learning_and_choosing
     from resnet_course.transfer import build_model, freeze
@@ -147,19 +147,25 @@ def _train(options: argparse.Namespace) -> int:
         raise SettingsError(
             f"--out {options.out} holds a training already; add --resume, or choose another folder"
         )
-    train, val = learning_and_choosing(load(settings), recipe)
-    if options.limit is not None:
-        train = train.limit(options.limit, settings.seed)
-    torch.manual_seed(recipe.seed)
-    model = build_model(len(train.classes), settings.weights, recipe.train_from, recipe.dropout)
-    freeze(model, recipe.train_from, batchnorm_moves=recipe.batchnorm_moves)
-    minutes = cpu.estimate(recipe, len(train), len(val), model.width) / 60
-    say(f"Recipe {recipe.name} on {cpu.choose(recipe)}: {recipe.epochs} epochs, about {minutes:.1f} minutes.")
-    history = fit(model, train, val, recipe, options.out, resume=options.resume)
-    if not history.epochs:
-        return 130
-    best = history.best
-    print(f"{options.out / 'best.pt'}: epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.2%}")
+    with processes.together():
+        with processes.first_here():
+            train, val = learning_and_choosing(load(settings), recipe)
+            torch.manual_seed(recipe.seed)
+            model = build_model(len(train.classes), settings.weights, recipe.train_from, recipe.dropout)
+        if options.limit is not None:
+            train = train.limit(options.limit, settings.seed)
+        freeze(model, recipe.train_from, batchnorm_moves=recipe.batchnorm_moves)
+        engine, minutes = cpu.choose(recipe), cpu.estimate(recipe, len(train), len(val), model.width) / 60
+        say(f"Recipe {recipe.name} on {engine}: {recipe.all_epochs} epochs, about {minutes:.1f} minutes.")
+        history = fit(model, train, val, recipe, options.out, resume=options.resume, home=settings.home)
+        if not history.epochs:
+            return 130
+        if processes.rank() == 0:
+            best = history.best
+            print(
+                f"{options.out / 'best.pt'}: epoch {best['epoch']}, "
+                f"validation accuracy {best['val_accuracy']:.2%}"
+            )
     return 130 if history.interrupted else 0
 
 

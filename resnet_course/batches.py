@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_pil_image
 
+from resnet_course import processes
 from resnet_course.augment import AUGMENTATIONS, MIXES, original_pipeline
 from resnet_course.data.feature_set import FeatureSet
 from resnet_course.data.images import ImageSet
+from resnet_course.processes import share
 from resnet_course.recipes import Recipe
 
 
@@ -39,14 +41,18 @@ def to_input(images: Tensor, recipe: Recipe) -> Tensor:
 def count_batches(pictures: int, recipe: Recipe, *, train: bool) -> int:
     """How many batches `train_batches` (train=True) or `eval_batches` yield for so many pictures."""
     full, rest = divmod(pictures, recipe.batch_size)
-    # BatchNorm cannot learn from a single picture, so a last batch of one is left out of training.
-    return full + (rest > 1 if train and full else rest > 0)
+    # BatchNorm cannot learn from a single picture, so a last batch of one (for each process) is left out.
+    return full + (rest >= 2 * processes.count() if train and full else rest > 0)
 
 
 def train_batches(
     image_set: ImageSet | FeatureSet, recipe: Recipe, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: every picture once, in random order, augmented; of features, one of its views at random.
+
+    Of several processes each gets its share of every batch. All draw the same random numbers for the whole
+    batch, so that the pictures are those that one process would see; the costly part, scaling and
+    normalising, is done for the share alone.
 
     generator: draws the order and, but for "original", the augmentation. Of features with a single view
         it draws the order alone, so that is the same as of pictures without augmentation.
@@ -62,13 +68,14 @@ def train_batches(
         if isinstance(image_set, FeatureSet):
             several = image_set.views > 1
             views = torch.randint(image_set.views, (len(indices),), generator=generator) if several else 0
-            yield image_set.read(indices, views), image_set.labels[indices]
+            views = share(views) if several else 0
+            yield image_set.read(share(indices), views), image_set.labels[share(indices)]
             continue
         images = AUGMENTATIONS[recipe.augmentation](image_set.images[indices], generator)
         labels = image_set.labels[indices]
         if recipe.mix != "none":
             images, labels = MIXES[recipe.mix](images, labels, len(image_set.classes), generator)
-        yield to_input(images, recipe), labels
+        yield to_input(share(images), recipe), share(labels)
 
 
 def eval_batches(
@@ -110,4 +117,5 @@ def _original_batches(
     image_set: ImageSet, order: Tensor, recipe: Recipe, train: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
     pictures = _Pictures(image_set, recipe, train)
-    yield from DataLoader(pictures, recipe.batch_size, sampler=order.tolist(), num_workers=0)
+    batches = [share(batch) if train else batch for batch in order.split(recipe.batch_size)]
+    yield from DataLoader(pictures, batch_sampler=[batch.tolist() for batch in batches], num_workers=0)

@@ -5,78 +5,169 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from resnet_course import processes
 from resnet_course.batches import eval_batches
 from resnet_course.data.images import ImageSet
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import BasicBlock, resnet18
-from resnet_course.transfer import freeze, split_at
+from resnet_course.resnet import resnet18
+from resnet_course.transfer import folded, freeze, split_at, trunk_of
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CANDIDATES = tuple((precision, layout) for precision in ("fp32", "bf16") for layout in FORMATS)
-# What is computed most, as (channels, pixels a side, pictures). On features, the last stage: its maps are so
-# small that another layout may be the fastest: bf16 in contiguous memory, on the processors tried.
-BLOCKS = {"pictures": (64, 16, 64), "features": (512, 3, 128)}
+ROUNDS = 5  # of one step of every candidate in turn, so that a busy moment hits all
 
 
 @dataclass(frozen=True)
 class Engine:
-    """How this machine computes: where, in which precision, in which memory layout.
+    """How this machine computes: where, in which precision, in which memory layout, on how many threads.
 
     device: "cpu" or "cuda".
     precision: "fp32", or "bf16": matrix products in bfloat16, weights, loss and BatchNorm in float32.
     memory_format: "channels_last" or "contiguous".
+    threads: of the processor; None: as many as PyTorch uses already.
     """
 
     device: str
     precision: str
     memory_format: str
+    threads: int | None = None
 
     def place(self, module_or_tensor: nn.Module | Tensor) -> nn.Module | Tensor:
         """Move a network or a batch of pictures to the device and the layout."""
-        return module_or_tensor.to(self.device, memory_format=FORMATS[self.memory_format])
+        if self.device == "cuda" and isinstance(module_or_tensor, Tensor) and not module_or_tensor.is_cuda:
+            # From pinned memory the copy runs while the GPU still computes the step before.
+            module_or_tensor = module_or_tensor.pin_memory()
+        return module_or_tensor.to(
+            self.device, memory_format=FORMATS[self.memory_format], non_blocking=self.device == "cuda"
+        )
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The context in which the forward pass runs."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
 
+    @contextlib.contextmanager
+    def threaded(self) -> Iterator[None]:
+        """Within it PyTorch uses the engine's number of threads; after it, as many as before."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
     def __str__(self) -> str:
-        return f"{self.device}, {self.precision}, {self.memory_format.replace('_', '-')}"
+        on = f"{self.device}, {self.precision}, {self.memory_format.replace('_', '-')}"
+        return on if self.threads is None else f"{on}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a few training steps of a part of ResNet-18 told about this machine.
+
+    cores: that this process may use. memory_free: bytes.
+    milliseconds: of one step by (precision, memory format), on `cores` threads.
+    by_threads: of the fastest of these, by the number of threads.
+    operations: floating-point operations in one step.
+    """
+
+    cores: int
+    memory_free: int
+    milliseconds: dict[tuple[str, str], float]
+    by_threads: dict[int, float]
+    operations: int
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that was fastest."""
+        return min(self.by_threads, key=self.by_threads.get)
+
+    def gigaflops(self, precision: str) -> float:
+        """Billions of floating-point operations a second in a precision, in its better memory format."""
+        return self.operations / 1e6 / min(ms for (p, _), ms in self.milliseconds.items() if p == precision)
+
+    def channels_last_gain(self, precision: str) -> float:
+        """How many times faster a step is in channels-last memory than in contiguous memory."""
+        return self.milliseconds[precision, "contiguous"] / self.milliseconds[precision, "channels_last"]
+
+    def __str__(self) -> str:
+        speeds = " and ".join(f"{self.gigaflops(p):,.0f} GFLOP/s in {p}" for p in ("fp32", "bf16"))
+        fastest = min(self.milliseconds, key=self.milliseconds.get)
+        return (
+            f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; "
+            f"channels-last is {self.channels_last_gain(fastest[0]):.2f} times as fast as contiguous in "
+            f"{fastest[0]}; fastest: {fastest[0]}, {fastest[1].replace('_', '-')}, threads: {self.threads}"
+        )
 
 
 @functools.cache
 @torch.random.fork_rng(devices=[])  # the learner's random numbers stay as they were
 @torch.inference_mode(False)  # evaluate may be the first to ask, in inference mode
 @torch.enable_grad()
-def probe(what: str = "pictures") -> dict[tuple[str, str], float]:
-    """Milliseconds of one training step of a residual block, by (precision, memory format). Takes a second.
+def probe(what: str = "pictures") -> Probe:
+    """Time one training step of a part of ResNet-18 in every way. Takes about two seconds, once.
 
     what: "pictures" or "features", that which will be computed.
 
-    Measured, because flags lie: bf16 without the processor's bf16 instructions is slower than fp32.
+    Measured, because flags lie: bf16 without the processor's bf16 instructions is slower than fp32, and a
+    second thread on a core that something else keeps busy makes a step ten times slower. The part is the
+    real thing, for a single convolution would choose wrongly: layer4's small maps are faster in bf16 in
+    contiguous memory, the large maps before it in channels-last memory.
     """
-    channels, side, count = BLOCKS[what]
-    times = {}
-    for precision, memory_format in CANDIDATES:
-        engine = Engine(device(), precision, memory_format)
-        block = engine.place(BasicBlock(channels, channels))
-        x = engine.place(torch.randn(count, channels, side, side))
+    cores = threads_here()
+    engines = [Engine(device(), *way, cores) for way in CANDIDATES]
+    times = _milliseconds(engines, what)
+    fastest = min(times, key=times.get)
+    fewer = [replace(fastest, threads=threads) for threads in {1, cores // 2} - {0, cores}]
+    by_threads = {engine.threads: ms for engine, ms in _milliseconds([fastest, *fewer], what).items()}
+    with FlopCounterMode(display=False) as counter:
+        _step(engines[0], what)()
+    milliseconds = {(engine.precision, engine.memory_format): ms for engine, ms in times.items()}
+    return Probe(cores, memory_free(), milliseconds, by_threads, counter.get_total_flops())
 
-        def step(engine: Engine = engine, block: nn.Module = block, x: Tensor = x) -> None:
-            with engine.autocast():
-                loss = block(x).float().mean()
-            loss.backward()
 
-        times[precision, memory_format] = 1000 * min(seconds(step, times=8, at_most=0.25))
-    return times
+def _milliseconds(engines: list[Engine], what: str) -> dict[Engine, float]:
+    """The fastest of a few steps on each engine."""
+    steps = {engine: _step(engine, what) for engine in engines}
+    times: dict[Engine, list[float]] = {engine: [] for engine in engines}
+    for turn in range(1 + ROUNDS):
+        for engine, step in steps.items():
+            start = time.perf_counter()
+            with engine.threaded():
+                step()
+            if turn:  # the first is a warm-up
+                times[engine].append(1000 * (time.perf_counter() - start))
+    return {engine: min(measured) for engine, measured in times.items()}
+
+
+def _step(engine: Engine, what: str) -> Callable[[], None]:
+    """A training step: for "pictures" of all up to layer2, for "features" of layer4."""
+    network = resnet18(10)
+    if what == "pictures":
+        part, x = split_at(network, "layer3")[0], torch.randn(16, 3, 96, 96)
+    else:
+        part, x = network.layer4, torch.randn(64, 256, 6, 6)
+    part, x = engine.place(part), engine.place(x)
+
+    def step() -> None:
+        with engine.autocast():
+            loss = part(x).float().mean()
+        loss.backward()
+        if engine.device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
 
 
 def choose(recipe: Recipe, what: str = "pictures") -> Engine:
@@ -86,12 +177,30 @@ def choose(recipe: Recipe, what: str = "pictures") -> Engine:
     """
     if "auto" not in (recipe.precision, recipe.memory_format):
         return Engine(device(), recipe.precision, recipe.memory_format)
+    probed = probe(what)
     fitting = {
         (precision, memory_format): milliseconds
-        for (precision, memory_format), milliseconds in probe(what).items()
+        for (precision, memory_format), milliseconds in probed.milliseconds.items()
         if recipe.precision in ("auto", precision) and recipe.memory_format in ("auto", memory_format)
     }
-    return Engine(device(), *min(fitting, key=fitting.get))
+    return Engine(device(), *min(fitting, key=fitting.get), probed.threads)
+
+
+def threads_here() -> int:
+    """The cores for this process: all that it may use, divided among those that torchrun started here."""
+    return max(1, usable_cores() // processes.count_here())
+
+
+def memory_free() -> int:
+    """Bytes of memory that this process can still take: the system's, or its container's if that is less."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # cgroup v2; "max" means no limit
+        limit, used = (
+            int(Path(f"/sys/fs/cgroup/memory.{what}").read_text(encoding="ascii"))
+            for what in ("max", "current")
+        )
+        free = min(free, limit - used)
+    return free
 
 
 def usable_cores() -> int:
@@ -103,39 +212,38 @@ def usable_cores() -> int:
     return count
 
 
-@torch.random.fork_rng(devices=[])
-def estimate(
-    recipe: Recipe,
-    pictures: int,
-    validation_pictures: int = 0,
-    width: int = 64,
-    views: int | None = None,
-) -> float:
+def estimate(recipe: Recipe, pictures: int, validation_pictures: int = 0, width: int = 64) -> float:
     """The seconds that `recipe` will take here on so many pictures, from a few of its own steps.
 
     pictures, validation_pictures: how many are trained on and validated on, every epoch.
     width: the network's width; the built-in weights have 16.
-    views: how many views of every picture are cached, the time for that included; None: nothing is cached.
     """
-    recipe_one = replace(recipe, batch_size=min(recipe.batch_size, max(2, pictures)))
+    return sum(_estimate(phase, pictures, validation_pictures, width) for phase in recipe.phases)
+
+
+@torch.random.fork_rng(devices=[])
+def _estimate(recipe: Recipe, pictures: int, validation_pictures: int, width: int) -> float:
+    """The same for one phase."""
+    recipe = replace(recipe, batch_size=min(recipe.batch_size, max(2, pictures)))
     model = freeze(resnet18(10, width, dropout=recipe.dropout), recipe.train_from)
-    count = recipe_one.batch_size
+    count = recipe.batch_size
     images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
     image_set = ImageSet(images, torch.zeros(count, dtype=torch.int64), ("any",), "noise")
 
     def inputs() -> Tensor:
-        return next(eval_batches(image_set, recipe_one))[0]
+        return next(eval_batches(image_set, recipe))[0]
 
-    def looking(network: nn.Module, engine: Engine) -> float:
+    def looking(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) -> float:
         """Seconds to send one picture through, without gradients."""
         engine.place(network).eval()
 
         @torch.inference_mode()
         def step() -> None:
             with engine.autocast():
-                network(engine.place(inputs()))
+                network(engine.place(batch()))
 
-        return min(seconds(step, times=4, at_most=1.0)) / count
+        with engine.threaded():
+            return statistics.median(seconds(step, times=4, at_most=1.0)) / count
 
     def learning(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) -> float:
         """Seconds to learn from one picture, or from its features."""
@@ -149,17 +257,20 @@ def estimate(
             optimizer.step()
             optimizer.zero_grad()
 
-        return min(seconds(step, times=4, at_most=3.0)) / count
+        with engine.threaded():
+            return statistics.median(seconds(step, times=4, at_most=3.0)) / count
 
-    engine = choose(recipe)
-    if views is None:
-        a_picture, looks = learning(model, engine, inputs), recipe.test_views * looking(model, engine)
+    engine, views = choose(recipe), recipe.test_views
+    if not recipe.cached_views:
+        a_picture, looks = learning(model, engine, inputs), views * looking(model, engine, inputs)
         return recipe.epochs * (pictures * a_picture + validation_pictures * looks)
-    trunk, head = split_at(model, recipe.train_from)
-    once = looking(trunk, engine) * (views * pictures + recipe.test_views * validation_pictures)
+    trunk, head = folded(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
+    once = looking(trunk, engine, inputs) * (recipe.cached_views * pictures + views * validation_pictures)
     with torch.no_grad():
-        features = trunk(engine.place(inputs()))
-    return once + recipe.epochs * pictures * learning(head, choose(recipe, "features"), lambda: features)
+        features = engine.place(trunk)(engine.place(inputs()))
+    engine = choose(recipe, "features")
+    a_picture, looks = learning(head, engine, lambda: features), looking(head, engine, lambda: features)
+    return once + recipe.epochs * (pictures * a_picture + validation_pictures * views * looks)
 
 
 def device() -> str:

@@ -117,7 +117,7 @@ def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe)
     engine.place(model)
     total = count_batches(len(image_set), recipe, train=False)
     logits = []
-    with eval_mode(model):
+    with eval_mode(model), engine.threaded():
         for views in progress(_views(image_set, recipe), total=total, description="evaluating"):
             with engine.autocast():
                 logits.append(mean_logits(network, map(engine.place, views)).cpu())

@@ -23,10 +23,10 @@ from resnet_course.console import progress, say
 from resnet_course.data.feature_set import ArrayFile, FeatureSet
 from resnet_course.data.images import DataError, ImageSet
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import ResNet, eval_mode
-from resnet_course.transfer import is_frozen, split_at
+from resnet_course.resnet import ResNet
+from resnet_course.transfer import folded, is_frozen, split_at, trunk_of
 
-FORMAT = 1  # a higher number makes every older file a stranger
+FORMAT = 2  # a higher number makes every older file a stranger
 CHUNK = 128  # pictures that go through the trunk together
 DESCRIPTIONS = {"fp16": "<f2", "fp32": "<f4"}
 TYPES = {"fp16": torch.float16, "fp32": torch.float32}
@@ -62,8 +62,9 @@ def cache_features(
     is frozen, or for an augmentation that cannot be kept; DataError for an empty set.
     """
     _check(model, image_set, recipe, views, dtype)
-    trunk, engine = trunk_of(model, recipe.train_from), cpu.choose(recipe)
+    engine = cpu.choose(recipe)
     engine.place(model)
+    trunk = folded(trunk_of(model, recipe.train_from))
     digest = trunk_digest(model, recipe.train_from)
 
     @torch.inference_mode()
@@ -75,7 +76,7 @@ def cache_features(
 
     path = Path(home) / "features" / f"{_key(image_set, recipe, views, dtype, digest, engine)}.npy"
     count = recipe.test_views if views is None else views
-    with eval_mode(trunk):
+    with engine.threaded():
         shape = (count, len(image_set), *chunk(0, 0).shape[1:])
         if not _is_whole(path, shape, dtype):
             _write(path, chunk, shape, dtype)
@@ -89,16 +90,6 @@ def cache_features(
         train_from=recipe.train_from,
         trunk=digest,
     )
-
-
-def trunk_of(model: ResNet, train_from: str) -> nn.Sequential:
-    """The part of the network whose output is kept: all before `train_from`.
-
-    With "fc" the average pooling too: of what is averaged already, the head's own pooling changes nothing,
-    and 512 numbers a picture are left instead of 512 maps.
-    """
-    trunk, head = split_at(model, train_from)
-    return nn.Sequential(trunk, head.avgpool) if train_from == "fc" else trunk
 
 
 def trunk_digest(model: ResNet, train_from: str) -> str:

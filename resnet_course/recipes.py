@@ -54,6 +54,9 @@ class Recipe:
     precision: str = "auto"  # auto: what a one-second probe finds fastest here
     memory_format: str = "auto"
     seed: int = 0
+    # What saves time
+    cached_views: int = 0  # of every picture, sent through the frozen trunk once and kept; 0: none is
+    first: Recipe | None = None  # trained before this one, which goes on from its weights
     # How it is used
     test_views: int = 1  # 2: it also looks at the mirror image, and the logits are averaged
     # Flaws of the original, kept so that they can be measured; no other recipe sets them
@@ -70,6 +73,13 @@ class Recipe:
                 f"mix is {self.mix!r}, but the augmentation 'original' changes pictures one by one, and "
                 "pairs are mixed in a batch; take another augmentation, or mix 'none'"
             )
+        if self.cached_views and self.train_from == "all":
+            raise ValueError(
+                f"cached_views is {self.cached_views!r} and train_from 'all', but only what is frozen can be "
+                f"kept; take cached_views 0, or train_from one of: {', '.join(LEGAL['train_from'][1:])}"
+            )
+        if not isinstance(self.cached_views, int) or self.cached_views < 0:
+            raise ValueError(f"cached_views is {self.cached_views!r}; it must be a whole number from 0 on")
         for field in ("image_size", "epochs", "batch_size"):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
@@ -90,15 +100,31 @@ class Recipe:
                 "the first must be above 0, the second 0 or more"
             )
 
+    @property
+    def phases(self) -> tuple[Recipe, ...]:
+        """This recipe and those that are trained before it, in order."""
+        return (*(self.first.phases if self.first else ()), self)
+
+    @property
+    def all_epochs(self) -> int:
+        """The epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain numbers, strings and lists, for a checkpoint."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        """The fields as plain numbers, strings, lists and dicts, for a checkpoint."""
+        return {
+            name: list(v) if isinstance(v, tuple) else v
+            for name, v in (asdict(self) | {"first": self.first and self.first.to_dict()}).items()
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """The recipe in a checkpoint. A field that this version does not know is passed over."""
         known = {field.name for field in fields(cls)}
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items() if n in known})
+        values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items() if n in known}
+        if first := values.get("first"):
+            values["first"] = cls.from_dict(first)
+        return cls(**values)
 
 
 # The published walk-through, exactly: the yardstick for all that follows. About four hours on two cores.

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course import checkpoint, cpu
+from resnet_course import checkpoint, cpu, processes
 from resnet_course.batches import count_batches, train_batches
 from resnet_course.checkpoint import Checkpoint, CheckpointError
 from resnet_course.console import progress, say
@@ -24,10 +24,11 @@ from resnet_course.data import concatenate
 from resnet_course.data.feature_set import FeatureSet
 from resnet_course.data.images import DataError, ImageSet, Splits
 from resnet_course.evaluation import evaluate
-from resnet_course.features import taker
+from resnet_course.features import cache_features, taker
 from resnet_course.recipes import Recipe
 from resnet_course.resnet import ResNet
-from resnet_course.transfer import parameter_groups
+from resnet_course.settings import Settings
+from resnet_course.transfer import freeze, parameter_groups
 
 
 class TrainingDiverged(RuntimeError):
@@ -126,38 +127,48 @@ def fit(
     out: str | os.PathLike | None = None,
     *,
     resume: bool = False,
+    home: str | os.PathLike | None = None,
 ) -> History:
     """Train the parts of `model` that are not frozen, and leave it with the weights of its best epoch.
 
     train: pictures to learn from. val: pictures to choose the best epoch with; never the test split.
         Either may be the features of the pictures instead: then only the parts behind them are computed.
+        With a recipe's `cached_views` the features are made here, once.
+    recipe: if it has phases (`Recipe.first`), each freezes the model anew, as it says, and begins with the
+        best weights so far.
     out: a folder for best.pt, last.pt and history.json, written after every epoch; None writes nothing.
     resume: go on from last.pt in `out`, if it is there, to the same result as without the break.
+    home: where features are kept; None: the home folder of the settings.
+
+    Under `torchrun` every process takes its share of each batch, and the first one writes the files.
 
     The stop button (or Ctrl-C) ends the training, not the work: the model keeps its best weights, and
     the History so far is returned.
     Raises DataError for too few pictures or other classes; TrainingDiverged when the loss is no longer
     a finite number (the model then holds the weights from before that epoch); CheckpointError when
-    last.pt belongs to another training; FeaturesError for features that another trunk made.
+    last.pt belongs to another training; FeaturesError for features that another trunk made; ProcessLost
+    when another process has ended.
     """
     _check_sets(model, train, val, recipe)
-    run = _Run(model, train, recipe, None if out is None else Path(out))
+    run = _Run(model, train, val, recipe, None if out is None else Path(out), home)
     history = run.history
-    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global numbers: left as they were
-        torch.manual_seed(recipe.seed)
+    with torch.random.fork_rng(devices=[]), processes.explained(run.what_is_kept()):
+        torch.manual_seed(recipe.seed + processes.rank())  # dropout draws from torch's global numbers
         if resume:
             run.resume()
         try:
-            while len(history.epochs) < recipe.epochs and not history.interrupted:
+            while len(history.epochs) < recipe.all_epochs and not history.interrupted:
+                run.enter_phase()
                 start = time.perf_counter()
-                learned = train_epoch(run, train)
-                if history.interrupted and (history.epochs or not learned):
-                    break  # a part of an epoch is kept only where there is nothing else
-                with run.averaged():
-                    predictions = evaluate(model, val, recipe)
-                chosen_by = {"val_loss": predictions.loss, "val_accuracy": predictions.accuracy}
+                with run.engine.threaded():
+                    learned = train_epoch(run, run.train)
+                    if history.interrupted and (history.epochs or not learned):
+                        break  # a part of an epoch is kept only where there is nothing else
+                    chosen_by = validate(run)
                 run.end_epoch({**learned, **chosen_by, "seconds": time.perf_counter() - start})
-        except KeyboardInterrupt:  # while validating or writing
+        except KeyboardInterrupt:  # while caching, validating or writing
+            if processes.count() > 1:
+                raise  # the others cannot go on without this one
             history.interrupted = True
     run.keep_best()
     return history
@@ -171,26 +182,32 @@ def train_epoch(run: _Run, train: ImageSet | FeatureSet) -> dict[str, float]:
     total_loss, right, seen = 0.0, 0, 0
     model.train()
     batches = train_batches(train, recipe, run.generator)
-    bar = progress(batches, total=steps, description=f"epoch {epoch + 1}/{recipe.epochs}")
+    bar = progress(batches, total=steps, description=f"epoch {epoch + 1}/{run.whole.all_epochs}")
     try:
         for step, (inputs, labels) in enumerate(bar, start=1):
-            learning_rate = run.set_learning_rate((epoch + step / steps) / recipe.epochs)
+            learning_rate = run.set_learning_rate((epoch - run.phase_start + step / steps) / recipe.epochs)
             inputs, labels = engine.place(inputs), labels.to(engine.device)
             with engine.autocast():
                 logits = run.network(inputs)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            if not math.isfinite(loss.item()):
+            loss = F.cross_entropy(
+                logits.float(), labels, label_smoothing=recipe.label_smoothing, reduction="sum"
+            )
+            most = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed labels the larger share
+            measured = [loss.item(), int((logits.argmax(1) == most).sum()), len(labels)]
+            batch_loss, batch_right, batch_seen = processes.total(measured).tolist()
+            if not math.isfinite(batch_loss):
                 run.stop_diverged(epoch + 1, step, learning_rate)
             run.optimizer.zero_grad()
-            loss.backward()
+            # Processes average their gradients; so this is the mean over all pictures, whatever the shares.
+            (loss * processes.count() / batch_seen).backward()
             run.optimizer.step()
             run.average_weights()
 
-            total_loss += loss.item() * len(labels)
-            most = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed labels the larger share
-            right += int((logits.argmax(1) == most).sum())
-            seen += len(labels)
+            total_loss, right, seen = total_loss + batch_loss, right + batch_right, seen + batch_seen
+            bar.set_postfix_str(run.time_left(step, steps), refresh=False)
     except KeyboardInterrupt:
+        if processes.count() > 1:
+            raise
         run.history.interrupted = True
     finally:
         bar.close()
@@ -202,6 +219,19 @@ def train_epoch(run: _Run, train: ImageSet | FeatureSet) -> dict[str, float]:
         "train_accuracy": right / seen,
         "learning_rate": learning_rate,
     }
+
+
+def validate(run: _Run) -> dict[str, float]:
+    """Loss and accuracy on the validation pictures; several processes share them."""
+    val = run.val.subset(processes.share(torch.arange(len(run.val))))
+    with run.averaged():
+        processes.same_buffers(run.model)
+        measured = [0.0, 0.0, 0.0]
+        if len(val):
+            predictions = evaluate(run.model, val, run.recipe)
+            measured = [predictions.loss * len(val), float(predictions.correct.sum()), len(val)]
+    loss, right, seen = processes.total(measured).tolist()
+    return {"val_loss": loss / seen, "val_accuracy": right / seen}
 
 
 def fit_linear(features: Tensor, labels: Tensor, num_classes: int, weight_decay: float = 1e-3) -> nn.Linear:
@@ -254,23 +284,81 @@ def _check_sets(
 class _Run:
     """What changes while `fit` runs: optimiser, random numbers, weights, history; and its way to the disk."""
 
-    def __init__(self, model: ResNet, train: ImageSet | FeatureSet, recipe: Recipe, out: Path | None) -> None:
-        self.model, self.train, self.recipe, self.out = model, train, recipe, out
-        self.engine = cpu.choose(recipe, train.kind)
-        self.engine.place(model)
-        self.network = taker(model, train)
-        self.optimizer = make_optimizer(model, recipe)
+    def __init__(
+        self,
+        model: ResNet,
+        train: ImageSet | FeatureSet,
+        val: ImageSet | FeatureSet,
+        recipe: Recipe,
+        out: Path | None,
+        home: str | os.PathLike | None,
+    ) -> None:
+        self.model, self.out, self.home = model, out, home
+        self.given = self.train, self.val = train, val  # train and val become features where a phase says so
+        self.whole, self.recipe = recipe, None  # all phases, and the one that runs
+        self.phase_start = 0  # epochs before this phase
         self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.history = History(engine=str(self.engine))
+        self.history = History()
         self.last_weights = self.best_weights = self._weights()
-        self.average, self.steps = self._weights() if recipe.average else {}, 0
+        self.saved: dict[str, Any] = {}  # the training state to go on with
+
+    def enter_phase(self) -> None:
+        """Get ready for the next epoch: at the beginning of a phase freeze, cache, and make the optimiser."""
+        start, done = 0, len(self.history.epochs)
+        for phase in self.whole.phases:
+            if done < start + phase.epochs:
+                break
+            start += phase.epochs
+        if phase is self.recipe:
+            return
+        self.recipe, self.phase_start = phase, start
+        if len(self.whole.phases) > 1:
+            self.model.load_state_dict(self.best_weights if done == start else self.last_weights)
+            freeze(self.model, phase.train_from, batchnorm_moves=phase.batchnorm_moves)
+        self.train, self.val = self._sets()
+        self.engine = processes.agreed(cpu.choose(phase, self.train.kind))
+        self.engine.place(self.model)
+        self.history.engine = str(self.engine)
+        self.network = processes.averaging_gradients(taker(self.model, self.train))
+        self.optimizer = make_optimizer(self.model, phase)
+        self.average, self.steps = self._weights() if phase.average else {}, 0
+        if self.saved and done > start:
+            self.optimizer.load_state_dict(self.saved["optimizer"])
+            self.average, self.steps = self.saved["average"], self.saved["steps"]
+        self.saved = {}
+        self.started, self.started_at = time.perf_counter(), done
+
+    def _sets(self) -> tuple[ImageSet | FeatureSet, ImageSet | FeatureSet]:
+        """What this phase learns from and validates on: the pictures, or their features."""
+        train, val = self.given
+        views = self.recipe.cached_views
+        if not views or isinstance(train, FeatureSet):
+            return train, val
+        home = Settings.from_env().home if self.home is None else self.home
+        with processes.first_here():
+            train = cache_features(self.model, train, self.recipe, home, views=views)
+            val = cache_features(self.model, val, self.recipe, home)
+        return train, val
+
+    def what_is_kept(self) -> str:
+        """How to go on when a process is lost."""
+        if self.out is None:
+            return "nothing was written, because no folder was given"
+        return f"the last whole epoch is in {self.out / 'last.pt'}, if there was one; go on with --resume"
+
+    def time_left(self, step: int, steps: int) -> str:
+        """What is left of this phase, from its own pace so far."""
+        done = len(self.history.epochs) + step / steps
+        pace = (time.perf_counter() - self.started) / (done - self.started_at)
+        return f"about {(self.phase_start + self.recipe.epochs - done) * pace / 60:.1f} min left"
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def set_learning_rate(self, done: float) -> float:
-        """Set the rate for the next step, `done` (0 to 1) of the way, and return it."""
-        factor = rate_factor(self.recipe, done, self.history.values("val_accuracy"))
+        """Set the rate for the next step, `done` (0 to 1) of the way through the phase, and return it."""
+        accuracies = self.history.values("val_accuracy")[self.phase_start :]
+        factor = rate_factor(self.recipe, done, accuracies)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * factor * group["rate"]
         return self.recipe.learning_rate * factor
@@ -314,17 +402,17 @@ class _Run:
             self._save("best.pt", self.best_weights, training=None)
         if not self.history.interrupted:  # it goes on from whole epochs only
             self._save("last.pt", self.last_weights, training=self._state())
-        if self.out:
+        if self.out and not processes.rank():
             text = json.dumps(self.history.epochs, indent=1)
             checkpoint.write_atomically(self.out / "history.json", lambda file: file.write(text.encode()))
         say(
-            f"epoch {measured['epoch']}/{self.recipe.epochs}: loss {measured['train_loss']:.3f} on train, "
+            f"epoch {measured['epoch']}/{self.whole.all_epochs}: loss {measured['train_loss']:.3f} on train, "
             f"{measured['val_loss']:.3f} on validation; validation accuracy {measured['val_accuracy']:.1%}; "
             f"{measured['seconds']:.0f} s"
         )
 
     def _save(self, name: str, weights: dict[str, Tensor], training: dict[str, Any] | None) -> None:
-        if not self.out:
+        if not self.out or processes.rank():
             return
         metrics = {
             f"best_{k}": v for k, v in self.history.best.items() if k in ("epoch", "val_loss", "val_accuracy")
@@ -334,7 +422,7 @@ class _Run:
             classes=self.train.classes,
             side=self.train.side,
             dataset=self.train.name,
-            recipe=self.recipe,
+            recipe=self.whole,
             metrics=metrics,
             training=training,
         )
@@ -360,7 +448,7 @@ class _Run:
         saved = checkpoint.load(path)
         training = saved.training or {"pictures": 0}
         for what, was, now in (
-            ("recipe", saved.recipe, self.recipe),
+            ("recipe", saved.recipe, self.whole),
             ("data set", saved.dataset, self.train.name),
             ("classes", saved.classes, self.train.classes),
             ("number of pictures", training["pictures"], len(self.train)),
@@ -371,14 +459,14 @@ class _Run:
                     "give the same settings, or another --out"
                 )
         self.model.load_state_dict(saved.state_dict)
-        self.optimizer.load_state_dict(training["optimizer"])
         self.generator.set_state(training["generator"])
-        torch.set_rng_state(training["global_generator"])
+        if processes.rank() == 0:  # the others draw other dropout
+            torch.set_rng_state(training["global_generator"])
         self.history.epochs.extend(training["history"])
         self.last_weights = self._weights()
-        self.average, self.steps = training.get("average", {}), training.get("steps", 0)
+        self.saved = {"average": {}, "steps": 0, **training}
         self.best_weights = checkpoint.load(self.out / "best.pt").state_dict
-        say(f"resuming after epoch {len(self.history.epochs)} of {self.recipe.epochs}")
+        say(f"resuming after epoch {len(self.history.epochs)} of {self.whole.all_epochs}")
 
     def stop_diverged(self, epoch: int, step: int, learning_rate: float) -> None:
         """Put the weights from before this epoch back and raise TrainingDiverged."""

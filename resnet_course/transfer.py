@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import os
 from collections import OrderedDict
 from importlib import resources
@@ -10,6 +12,7 @@ from types import MethodType
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from resnet_course.checkpoint import CheckpointError, read_tensors
 from resnet_course.console import say
@@ -201,6 +204,32 @@ def split_at(model: ResNet, train_from: str) -> tuple[nn.Sequential, nn.Sequenti
         for name in names:
             half[name] = nn.Flatten() if name == "flatten" else getattr(model, name)
     return nn.Sequential(halves[0]), nn.Sequential(halves[1])
+
+
+def trunk_of(model: ResNet, train_from: str) -> nn.Sequential:
+    """The part of the network whose output is kept: all before `train_from`.
+
+    With "fc" the average pooling too: of what is averaged already, the head's own pooling changes nothing,
+    and 512 numbers a picture are left instead of 512 maps.
+    """
+    trunk, head = split_at(model, train_from)
+    return nn.Sequential(trunk, head.avgpool) if train_from == "fc" else trunk
+
+
+def folded(trunk: nn.Sequential) -> nn.Sequential:
+    """A copy of a frozen trunk whose BatchNorms are folded into the convolutions before them, in eval mode.
+
+    BatchNorm with fixed statistics only scales and shifts each channel, and so does a convolution's weight
+    and bias: the results are the same up to rounding, with one pass over the maps less for each layer.
+    """
+    trunk = copy.deepcopy(trunk).eval()
+    for module in list(trunk.modules()):
+        children = list(module.named_children())
+        for (name, child), (next_name, following) in itertools.pairwise(children):
+            if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(child, following))
+                setattr(module, next_name, nn.Identity())
+    return trunk
 
 
 def parameter_groups(

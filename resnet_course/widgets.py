@@ -129,12 +129,19 @@ def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
         looks, batch_size = plans[count]
         pictures = looks if count == "all" else table["classes"] * int(count)
         epochs = table["times_looked"][start] * max(1, round(looks / pictures))
+        views = 0 if train_from == "all" else 2
         recipe = Recipe(
-            "any", table["image_size"], epochs=epochs, batch_size=batch_size, train_from=train_from
+            "any",
+            table["image_size"],
+            epochs=epochs,
+            batch_size=batch_size,
+            train_from=train_from,
+            augmentation="flip",
+            cached_views=views,
         )
         model = freeze(resnet18(table["classes"]), train_from)
         trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        seconds = cpu.estimate(recipe, pictures, views=None if train_from == "all" else 2)
+        seconds = cpu.estimate(recipe, pictures)
         print(f"{trainable:,} trainable parameters; about {seconds:.0f} s on this machine")
         cell = measured[start][count]
         if rate not in cell:

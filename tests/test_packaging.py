@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # The rooms of the package in the one direction of imports: each may use those before it.
 ROOMS = (
-    *("setup_cell", "repository", "settings", "console", "download"),
+    *("setup_cell", "repository", "settings", "console", "processes", "download"),
     *("data", "augment", "recipes", "batches"),
     *(
         "resnet",

@@ -1,0 +1,153 @@
+"""Several processes that train one network together, as `torchrun` starts them; alone, nothing happens."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from resnet_course.console import quiet, say
+
+PATIENCE = datetime.timedelta(hours=2)  # how long the others wait while one decodes pictures or fills a cache
+
+
+class ProcessLost(RuntimeError):
+    """Another process of the run has ended, so that this one cannot go on. The message says what is kept."""
+
+
+def _number(name: str, alone: int) -> int:
+    """What torchrun says in an environment variable."""
+    return int(os.environ.get(name, alone))
+
+
+def launched() -> bool:
+    """True in a process that torchrun started together with others."""
+    return _number("WORLD_SIZE", 1) > 1
+
+
+def count() -> int:
+    """How many processes train together, on all machines; 1 alone."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process among them, from 0; the one with 0 writes the files."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def count_here() -> int:
+    """How many of them share this machine."""
+    return _number("LOCAL_WORLD_SIZE", 1) if launched() else 1
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Within it the processes that torchrun started can compute together; all but the first are silent.
+
+    The gradients travel with NCCL between GPUs, with gloo between CPUs. Raises ProcessLost when torchrun
+    ends this process because another one has ended.
+    """
+    if not launched():
+        yield
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+        backend = "cpu:gloo,cuda:nccl"
+    before = signal.signal(signal.SIGTERM, _stopped)
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        with quiet() if rank() else contextlib.nullcontext():
+            say(f"{count()} processes train together, {count_here()} of them on this machine.")
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        dist.destroy_process_group()
+
+
+def _stopped(*_: Any) -> None:
+    raise ProcessLost("this process was asked to end, as torchrun does when another one has ended")
+
+
+@contextlib.contextmanager
+def first_here() -> Iterator[None]:
+    """One process of every machine runs the block first; the others, after it, find its files made.
+
+    It may use all the cores meanwhile, because the others only wait.
+    """
+    if count() == 1:
+        yield
+        return
+    leads, threads = _number("LOCAL_RANK", 0) == 0, torch.get_num_threads()
+    if not leads:
+        dist.barrier()
+    torch.set_num_threads(threads * count_here() if leads else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+    if leads:
+        dist.barrier()
+
+
+def share(whole: Tensor) -> Tensor:
+    """This process's part of a batch: every `count()`-th entry."""
+    return whole[rank() :: count()]
+
+
+def total(numbers: list[float] | Tensor) -> Tensor:
+    """The sum over all processes: float64 of the same length."""
+    summed = torch.as_tensor(numbers, dtype=torch.float64, device="cpu")
+    if count() > 1:
+        dist.all_reduce(summed)
+    return summed
+
+
+def agreed(value: Any) -> Any:
+    """The first process's value, for all: what each has measured for itself may differ."""
+    if count() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def same_buffers(model: nn.Module) -> None:
+    """Give all processes the first one's BatchNorm statistics; each has seen its own pictures only."""
+    if count() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def averaging_gradients(network: nn.Module) -> nn.Module:
+    """The network, with a backward pass that gives all processes the mean of their gradients.
+
+    PyTorch's own: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training",
+    2020 (arXiv 2006.15704). It sends a layer's gradients while those before it are still computed.
+    """
+    return network if count() == 1 else nn.parallel.DistributedDataParallel(network)
+
+
+@contextlib.contextmanager
+def explained(kept: str) -> Iterator[None]:
+    """Turns the failure of a joint computation into ProcessLost. kept: what is not lost, and how to go on."""
+    try:
+        yield
+    except ProcessLost as error:
+        raise ProcessLost(f"{error}; {kept}") from None
+    except RuntimeError as error:
+        lost = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Connection"))
+        if count() == 1 or not lost:
+            raise
+        raise ProcessLost(f"another process of this run has ended ({_line(error)}); {kept}") from None
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200]
