@@ -50,6 +50,12 @@ def record(name: str, measured: dict[str, Any], data: str, weights: str) -> None
     print(json.dumps(results[name], indent=1, ensure_ascii=False))
 
 
+def recorded(name: str) -> dict[str, Any]:
+    """The figures that results.json holds of one benchmark, without their conditions; {} if it has none."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    return {key: value for key, value in results.get(name, {}).items() if key != "conditions"}
+
+
 def processor() -> str:
     """The processor's name, where the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -22,6 +22,7 @@ from resnet_course.settings import WEIGHTS_SOURCES, Settings, SettingsError
 
 # torch takes seconds to import: each command imports the rooms that it needs, so that usage errors are quick.
 
+LEAST_VALIDATION = 500  # pictures, and never more than there are: fewer could not tell epochs apart
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 
 
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--weights", default=settings.weights, help=f"{', '.join(WEIGHTS_SOURCES)} or a file")
     train.add_argument("--out", type=Path, required=True, help="the folder to write into")
     train.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
-    train.add_argument("--limit", type=int, metavar="N", help="train on N pictures only")
+    train.add_argument("--limit", type=int, metavar="N", help="train on N pictures, validate on N or 500")
     train.add_argument("--epochs", type=int, metavar="N", help="in place of the recipe's own number")
     train.set_defaults(run=_train)
 
@@ -154,6 +155,7 @@ def _train(options: argparse.Namespace) -> int:
             model = build_model(len(train.classes), settings.weights, recipe.train_from, recipe.dropout)
         if options.limit is not None:
             train = train.limit(options.limit, settings.seed)
+            val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
         freeze(model, recipe.train_from, batchnorm_moves=recipe.batchnorm_moves)
         engine, minutes = cpu.choose(recipe), cpu.estimate(recipe, len(train), len(val), model.width) / 60
         say(f"Recipe {recipe.name} on {engine}: {recipe.all_epochs} epochs, about {minutes:.1f} minutes.")

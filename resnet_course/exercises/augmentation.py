@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_course.exercises.core import Exercise, Mistake, must_be_function
+from resnet_course.exercises.core import Exercise, Mistake, must_be_dict, must_be_function
 
 MODULE = "augmentation"
 
@@ -360,13 +360,8 @@ WHY_SAFE = {
 
 def check_safe(answer: Any) -> None:
     """Compare each set of names with the one that the description allows."""
-    if not isinstance(answer, dict):
-        raise Mistake(
-            f"Give a dict with a set of names for each data set; this is a {type(answer).__name__}."
-        )
+    must_be_dict(answer, "a set of names", UNSAFE)
     for name, unsafe in UNSAFE.items():
-        if name not in answer:
-            raise Mistake(f"{name} is missing. The data sets are: {', '.join(UNSAFE)}.")
         chosen = answer[name]
         if isinstance(chosen, str):
             chosen = {chosen}
@@ -442,11 +437,8 @@ RIGHT = {
 
 def check_leaks(answer: Any) -> None:
     """Compare every diagnosis with the one that the description allows."""
-    if not isinstance(answer, dict):
-        raise Mistake(f"Give a dict with one diagnosis for each letter; this is a {type(answer).__name__}.")
+    must_be_dict(answer, "one diagnosis", RIGHT)
     for letter, (right, why) in RIGHT.items():
-        if letter not in answer:
-            raise Mistake(f"{letter} is missing. The letters are: {', '.join(RIGHT)}.")
         said = answer[letter]
         if said not in LEAKS:
             raise Mistake(f"{letter}: {said!r} is not one of the diagnoses: {', '.join(LEAKS)}.")

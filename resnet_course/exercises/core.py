@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,17 @@ def must_be_function(answer: Any, call: str) -> None:
     """Raise Mistake if the answer is not the function itself."""
     if not callable(answer):
         raise Mistake(f"Give the function itself, without calling it: {call}.")
+
+
+def must_be_dict(answer: Any, value: str, keys: Iterable[str]) -> None:
+    """Raise Mistake if the answer is not a dict with all `keys`. value: what stands behind each, in words."""
+    if not isinstance(answer, dict):
+        raise Mistake(
+            f"Give a dict with {value} for each of {', '.join(keys)}; not a {type(answer).__name__}."
+        )
+    for key in keys:
+        if key not in answer:
+            raise Mistake(f"{key} is missing. There must be: {', '.join(keys)}.")
 
 
 class ExerciseError(AssertionError):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course.exercises.core import Exercise, Mistake, must_be_function
+from resnet_course.exercises.core import Exercise, Mistake, must_be_dict, must_be_function
 from resnet_course.resnet import ResNet, resnet18
 from resnet_course.transfer import freeze, split_at
 
@@ -402,11 +402,8 @@ RIGHT: dict[str, tuple[str, str]] = {
 
 def check_strategies(answer: Any) -> None:
     """Compare each choice with the one that the description allows."""
-    if not isinstance(answer, dict):
-        raise Mistake(f"Give a dict with a strategy for each letter; this is a {type(answer).__name__}.")
+    must_be_dict(answer, "a strategy", RIGHT)
     for letter, (right, why) in RIGHT.items():
-        if letter not in answer:
-            raise Mistake(f"{letter} is missing. The letters are: {', '.join(RIGHT)}.")
         said = answer[letter]
         if said not in STRATEGIES:
             raise Mistake(f"{letter}: {said!r} is not one of the strategies: {', '.join(STRATEGIES)}.")

@@ -1,0 +1,98 @@
+"""All that was tried for LAPTOP and FULL, with what did not help: validation accuracy after each epoch.
+
+    uv run python benchmarks/frontier.py --data folder:DIR --weights FILE --data-is … --weights-are … NAME…
+
+Only the validation split is looked at. Rows that are not run again keep their earlier figures.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+from record import parser, record, recorded
+
+from resnet_course import cpu
+from resnet_course.data import load
+from resnet_course.evaluation import evaluate
+from resnet_course.recipes import Recipe
+from resnet_course.settings import Settings
+from resnet_course.training import fit
+from resnet_course.transfer import build_model
+
+CACHED = Recipe(
+    "cached", 128, epochs=3, train_from="layer4", augmentation="flip", cached_views=2, test_views=2
+)
+WHOLE = Recipe("whole", 64, epochs=3, train_from="all", test_views=2)
+FEW = replace(CACHED, epochs=12, batch_size=32)  # for 50 pictures a class
+
+
+def then(first: Recipe, **changes: object) -> Recipe:
+    """`first`, and after it another phase with those changes."""
+    return replace(WHOLE, image_size=first.image_size, first=first, **changes)
+
+
+CANDIDATES: dict[str, Recipe] = {
+    # All layers from the start, nothing cached
+    "all layers, 64 px, 3 epochs": WHOLE,
+    # layer4 and head on cached features
+    "cached, 128 px, 3 epochs": CACHED,
+    "cached, 128 px, 3 epochs, rate 2e-3": replace(CACHED, learning_rate=2e-3),
+    "cached, 128 px, 3 epochs, rate 5e-4": replace(CACHED, learning_rate=5e-4),
+    "cached, 128 px, 3 epochs, SGD": replace(CACHED, optimizer="sgd", learning_rate=0.05, weight_decay=5e-4),
+    "cached, 128 px, 3 epochs, averaged": replace(CACHED, average=0.99),
+    "cached, 128 px, 3 epochs, smoothing 0.1": replace(CACHED, label_smoothing=0.1),
+    "cached, 128 px, 3 epochs, batches of 64": replace(CACHED, batch_size=64, learning_rate=7e-4),
+    "cached, 128 px, 3 epochs, batches of 256": replace(CACHED, batch_size=256, learning_rate=1.4e-3),
+    "cached, 128 px, 6 epochs": replace(CACHED, epochs=6),
+    "cached, 128 px, 6 epochs, 4 crops": replace(CACHED, epochs=6, augmentation="crop_flip", cached_views=4),
+    "cached, 112 px, 3 epochs": replace(CACHED, image_size=112),
+    "cached, 96 px, 3 epochs": replace(CACHED, image_size=96),
+    "cached, 96 px, 4 epochs": replace(CACHED, image_size=96, epochs=4),
+    # and more layers after that
+    "cached 3, then layer3 2 epochs": then(CACHED, train_from="layer3", epochs=2, learning_rate=3e-4),
+    "cached 3, then all 1 epoch": then(CACHED, epochs=1, learning_rate=3e-4, layer_decay=0.8),
+    "cached 3, then all 2 epochs": then(CACHED, epochs=2, learning_rate=3e-4, layer_decay=0.8),
+    # 50 pictures a class
+    "few, cached, 128 px": FEW,
+    "few, cached, 96 px": replace(FEW, image_size=96),
+    "few, cached, 128 px, 30 epochs": replace(FEW, epochs=30),
+    "few, from random, 128 px": replace(FEW, train_from="all", cached_views=0),
+}
+
+
+def main() -> None:
+    """Train the named candidates, one after another, and record each as soon as it is done."""
+    arguments = parser(__doc__)
+    arguments.add_argument("names", nargs="+", choices=[*CANDIDATES], metavar="NAME")
+    options = arguments.parse_args()
+    settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
+    splits = load(settings)
+    for name in options.names:
+        recipe = CANDIDATES[name]
+        # Who has 500 pictures to learn from has not 5,000 to choose the best epoch with.
+        train, val = splits.train.per_class(50), splits.val.limit(500)
+        if not name.startswith("few"):
+            train, val = splits.train, splits.val
+        torch.manual_seed(recipe.seed)
+        weights = "none" if "random" in name else options.weights
+        model = build_model(len(train.classes), weights, recipe.phases[0].train_from, recipe.dropout)
+        cpu.choose(recipe)
+        start = time.perf_counter()
+        history = fit(model, train, val, recipe, home=settings.home)
+        seconds = time.perf_counter() - start
+        best = evaluate(model, splits.val, recipe).accuracy
+        row = {
+            "val_accuracy_percent": [round(100 * share, 2) for share in history.values("val_accuracy")],
+            "best_on_all_val_percent": round(100 * best, 2),
+            "seconds_of_epochs": round(history.seconds, 1),
+            # Features that an earlier candidate has left on the disk are read, not made again.
+            "seconds_of_all": round(seconds, 1),
+        }
+        rows = recorded("frontier") | {name: row}
+        record("frontier", rows, options.data_is, options.weights_are)
+
+
+if __name__ == "__main__":
+    main()

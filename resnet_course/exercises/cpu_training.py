@@ -1,0 +1,433 @@
+"""Exercises of notebook 04: the slow line, warm-up and cosine, gradient accumulation, threads and workers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_course.exercises.core import Exercise, Mistake, must_be_dict, must_be_function
+
+MODULE = "cpu_training"
+
+
+# 1: find the slow line
+
+LOOPS = """
+# Each loop learns the right thing, and one line makes it much slower than it need be. Which?
+# images: uint8 [50000, 3, 32, 32] in memory; to_input scales and normalises; the trunk is frozen.
+#
+# Loop A                                             Loop B
+# 1  for rows in order.split(128):                   1  for rows in order.split(128):
+# 2      inputs = to_input(images, recipe)[rows]     2      inputs = to_input(images[rows], recipe)
+# 3      logits = model(inputs)                      3      logits = model(inputs)
+# 4      loss = cross_entropy(logits, labels[rows])  4      loss = cross_entropy(logits, labels[rows])
+# 5      optimizer.zero_grad()                       5      optimizer.zero_grad()
+# 6      loss.backward()                             6      loss.backward()
+# 7      optimizer.step()                            7      optimizer.step()
+# 8      total += loss.item()                        8      best = max(best, accuracy(model, val))
+#
+# Loop C: the same 20 epochs, no augmentation        Loop D: 16 worker processes on 2 cores
+# 1  for epoch in range(20):                         1  data = TensorDataset(images, labels)
+# 2      for rows in order.split(128):               2  for epoch in range(20):
+# 3          inputs = to_input(images[rows], recipe) 3      loader = DataLoader(data, 128, num_workers=16)
+# 4          with torch.no_grad():                   4      for pictures, targets in loader:
+# 5              features = trunk(inputs)            5          logits = model(to_input(pictures, recipe))
+# 6          loss = cross_entropy(head(features), …) 6          loss = cross_entropy(logits, targets)
+# 7          loss.backward()                         7          optimizer.zero_grad()
+# 8          optimizer.step()                        8          loss.backward()
+# 9          optimizer.zero_grad()                   9          optimizer.step()
+"""
+SLOW = {
+    "A": (
+        2,
+        "It scales all 50,000 pictures at every step, and then takes 128 of them: index first, then scale.",
+    ),
+    "B": (8, "It looks at the whole validation split after every step: once an epoch is enough."),
+    "C": (5, "The trunk is frozen and the pictures are the same, so its output is too: compute it once."),
+    "D": (
+        3,
+        "The pictures are in memory already, so workers have nothing to prepare; starting sixteen of them "
+        "every epoch costs seconds, and they take the cores from the training.",
+    ),
+}
+INNOCENT = {
+    "A": {3: "a forward pass is needed", 6: "a backward pass is needed", 8: ".item() reads one number"},
+    "B": {2: "it scales 128 pictures, no more", 3: "a forward pass is needed", 6: "so is a backward pass"},
+    "C": {3: "it takes 1% of a step", 4: "no_grad saves time", 7: "the head needs its gradients"},
+    "D": {
+        1: "it only points to what is in memory",
+        5: "a forward pass is needed",
+        8: "so is a backward pass",
+    },
+}
+
+
+def check_slow_lines(answer: Any) -> None:
+    """Compare each line number with the slow one."""
+    must_be_dict(answer, "a line number", SLOW)
+    for loop, (line, _) in SLOW.items():
+        said = answer[loop]
+        if not isinstance(said, int) or isinstance(said, bool) or not 1 <= said <= 9:
+            raise Mistake(f"Loop {loop}: {said!r} is not a line number from 1 to 9.")
+        if said != line:
+            excuse = INNOCENT[loop].get(said, "it costs next to nothing")
+            question = {
+                "A": "Ask of every line how many pictures it touches.",
+                "B": "Ask of every line how often it needs to run.",
+                "C": "Ask which result is the same in every epoch.",
+                "D": "Ask what the processes are for, and when they start.",
+            }[loop]
+            raise Mistake(f"Loop {loop}: line {said} is not the slow one; {excuse}. {question}")
+
+
+q1 = Exercise(
+    MODULE,
+    "q1",
+    stub=LOOPS
+    + """slow_lines = {"A": ..., "B": ..., "C": ..., "D": ...}
+""",
+    hints=(
+        "A: count the pictures that a line touches. B: count how often a line runs in an epoch.",
+        "C: section 3 of notebook 03. D: what is there to prepare, if the pictures are in memory?",
+    ),
+    source=LOOPS
+    + "\n".join(f"# {loop}: {why}" for loop, (_, why) in SLOW.items())
+    + """
+slow_lines = {"A": 2, "B": 8, "C": 5, "D": 3}
+""",
+    checker=check_slow_lines,
+    praise="Index first, validate once an epoch, compute the frozen part once, start no worker for nothing.",
+)
+
+
+# 2: warm-up and cosine
+
+
+def _right_schedule(step: int, steps: int, warm_up: int) -> float:
+    if step <= warm_up:
+        return step / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
+
+
+def check_schedule(answer: Callable[[int, int, int], float]) -> None:
+    """Compare with the right factors at every step, and name what the shape tells."""
+    must_be_function(answer, "ex.q2.check(my_schedule)")
+    for steps, warm_up in ((100, 20), (7, 3), (50, 0)):
+        values = [answer(step, steps, warm_up) for step in range(1, steps + 1)]
+        for value in values:
+            if not isinstance(value, (int, float)):
+                raise Mistake(f"Return a number; this is a {type(value).__name__}.")
+        right = [_right_schedule(step, steps, warm_up) for step in range(1, steps + 1)]
+        if all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(values, right, strict=True)):
+            continue
+        _name_shape(values, steps, warm_up)
+    if answer(5, 100, 20) != answer(5, 100, 20):
+        raise Mistake("The same call gives another value the second time: a pure function remembers nothing.")
+
+
+def _name_shape(values: list[float], steps: int, warm_up: int) -> None:
+    """Raise the Mistake that these values, for steps 1, 2, …, look like."""
+    here = f"With {steps} steps, {warm_up} of them warm-up,"
+    if min(values) < -1e-9:
+        raise Mistake(f"{here} the factor falls to {min(values):.2f}. A cosine goes to −1: add 1 and halve.")
+    if max(values) > 1 + 1e-9:
+        raise Mistake(f"{here} the factor rises to {max(values):.2f}; its highest value is 1.")
+    if warm_up and math.isclose(values[0], 1):
+        raise Mistake(f"{here} it begins at 1: there is no warm-up. Step 1 gets 1 ÷ {warm_up}.")
+    if warm_up and math.isclose(values[0], 0, abs_tol=1e-9):
+        raise Mistake(
+            f"{here} the first step gets 0 and learns nothing: off by one. Steps count from 1, so step 1 "
+            f"gets 1 ÷ {warm_up}."
+        )
+    if warm_up and not math.isclose(values[warm_up - 1], 1):
+        raise Mistake(
+            f"{here} the last step of the warm-up, {warm_up}, should get 1, and gets "
+            f"{values[warm_up - 1]:.3f}."
+        )
+    down = values[max(0, warm_up - 1) :]
+    if any(later > earlier + 1e-9 for earlier, later in itertools.pairwise(down)):
+        raise Mistake(
+            f"{here} it rises again after the warm-up: it restarts. From there to the end it is half a "
+            "cosine, from π × 0 to π × 1."
+        )
+    if values[-1] > 1e-9:
+        raise Mistake(
+            f"{here} the last step gets {values[-1]:.4f}: it never reaches 0. The cosine has the steps after "
+            "the warm-up for its way, and its last one is the end."
+        )
+    straight = [1 - k / (steps - warm_up) for k in range(1, steps - warm_up + 1)]
+    if all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(values[warm_up:], straight, strict=True)):
+        raise Mistake(f"{here} it falls in a straight line. A cosine is flat at both ends.")
+    wrong = next(
+        k for k in range(1, steps + 1) if abs(values[k - 1] - _right_schedule(k, steps, warm_up)) > 1e-9
+    )
+    raise Mistake(
+        f"{here} step {wrong} should get {_right_schedule(wrong, steps, warm_up):.4f}, and gets "
+        f"{values[wrong - 1]:.4f}."
+    )
+
+
+q2 = Exercise(
+    MODULE,
+    "q2",
+    stub='''
+def my_schedule(step, steps, warm_up):
+    """The factor on the learning rate at a step, 1 to `steps`.
+
+    In a straight line up to 1 at step `warm_up` (step 1 gets 1/warm_up), then down half a cosine to 0 at
+    step `steps`. warm_up may be 0.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "Two cases: step <= warm_up, and the rest.",
+        "0.5 * (1 + cos(π × progress)) goes from 1 to 0 while progress goes from 0 to 1.",
+        "progress is (step - warm_up) / (steps - warm_up).",
+    ),
+    source='''
+import math
+
+
+def my_schedule(step, steps, warm_up):
+    """The factor on the learning rate at a step, 1 to `steps`.
+
+    In a straight line up to 1 at step `warm_up` (step 1 gets 1/warm_up), then down half a cosine to 0 at
+    step `steps`. warm_up may be 0.
+    """
+    if step <= warm_up:
+        return step / warm_up
+    progress = (step - warm_up) / (steps - warm_up)
+    return 0.5 * (1 + math.cos(math.pi * progress))
+''',
+    checker=check_schedule,
+    praise="A pure function: it can be plotted, tested, and asked about any step after a resume.",
+)
+
+
+# 3: gradient accumulation
+
+
+def _plain_model() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def _parts(sizes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    return [(torch.randn(size, 3, 2, 2), torch.randint(0, 3, (size,))) for size in sizes]
+
+
+def _after(answer: Callable | None, parts: list[tuple[Tensor, Tensor]], left_over: bool) -> dict[str, Tensor]:
+    """The weights after a step, by the answer or (None) with all pictures in one batch."""
+    torch.manual_seed(1)
+    model = _plain_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    if left_over:
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+    if answer is not None:
+        answer(model, optimizer, parts)
+    else:
+        optimizer.zero_grad()
+        inputs, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _wrong_ways() -> dict[tuple[str, str, str], Callable]:
+    """Plausible mistakes, by (message, how it divides, when it zeroes), to be recognised by their weights."""
+
+    def way(*, step_each: bool, divide: str, zero: str) -> Callable:
+        def step(model: nn.Module, optimizer: torch.optim.Optimizer, parts: list) -> None:
+            total = sum(len(labels) for _, labels in parts)
+            if zero == "before":
+                optimizer.zero_grad()
+            for inputs, labels in parts:
+                if zero == "each":
+                    optimizer.zero_grad()
+                loss = F.cross_entropy(model(inputs), labels)
+                factor = {"none": 1, "parts": 1 / len(parts), "pictures": len(labels) / total}[divide]
+                (loss * factor).backward()
+                if step_each:
+                    optimizer.step()
+            if not step_each:
+                optimizer.step()
+
+        return step
+
+    not_averaged = (
+        "The losses of the parts are added and not averaged, so the step is as many times too long as there "
+        "are parts."
+    )
+    step_inside = "optimizer.step() runs after every part. It must run once, after the last."
+    only_last = "Only the last part counts: zero_grad() inside the loop wipes what the others have added."
+    unequal = (
+        "With parts of equal size it is right, with unequal ones not: a part of 2 pictures counts as much as "
+        "one of 5. Weight each loss by its pictures: len(labels) ÷ all pictures."
+    )
+    found = {}
+    for divide in ("none", "parts", "pictures"):
+        for zero in ("before", "each", "never"):
+            found[step_inside, divide, zero] = way(step_each=True, divide=divide, zero=zero)
+        found[only_last, divide, "each"] = way(step_each=False, divide=divide, zero="each")
+    found[not_averaged, "none", "before"] = way(step_each=False, divide="none", zero="before")
+    found[unequal, "parts", "before"] = way(step_each=False, divide="parts", zero="before")
+    return found
+
+
+def _same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.allclose(a[name], b[name], atol=1e-5) for name in a)
+
+
+def check_accumulation(answer: Callable[[nn.Module, torch.optim.Optimizer, list], Any]) -> None:
+    """Compare the weights after a step with those of the large batch, and with those of known mistakes."""
+    must_be_function(answer, "ex.q3.check(my_step)")
+    for sizes in ((4, 4, 4), (5, 2, 4, 1)):
+        parts = _parts(sizes)
+        got, wanted = _after(answer, parts, False), _after(None, parts, False)
+        if not _same(got, wanted):
+            for (message, _, _), wrong in _wrong_ways().items():
+                if _same(got, _after(wrong, parts, False)):
+                    raise Mistake(message)
+            torch.manual_seed(1)
+            if _same(got, _plain_model().state_dict()):
+                raise Mistake("The weights have not moved. After the last part comes optimizer.step().")
+            raise Mistake(
+                f"After parts of {', '.join(map(str, sizes))} pictures the weights are not those of one "
+                f"batch of {sum(sizes)}."
+            )
+        if not _same(_after(answer, parts, True), wanted):
+            raise Mistake(
+                "Gradients of an earlier step are still there: call zero_grad() once, at the start."
+            )
+    _check_batchnorm(answer)
+
+
+def _check_batchnorm(answer: Callable) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    try:
+        answer(model.train(), optimizer, _parts((4, 4)))
+    except ValueError:
+        pass
+    else:
+        raise Mistake(
+            "Right for networks without BatchNorm. But a BatchNorm in training mode normalises with the mean "
+            "of its own small part, so the sum is another than that of the large batch, and your function "
+            "does not say so: raise ValueError if a BatchNorm of the model is in training mode."
+        )
+    try:
+        answer(model.eval(), optimizer, _parts((4, 4)))
+    except ValueError:
+        raise Mistake(
+            "A BatchNorm in eval mode uses stored statistics and does no harm: raise ValueError only where "
+            "module.training is True."
+        ) from None
+
+
+q3 = Exercise(
+    MODULE,
+    "q3",
+    stub='''
+def my_step(model, optimizer, parts):
+    """One training step on a batch that is too large for the memory, part by part.
+
+    parts: a list of (inputs, labels), not all of the same size. The weights move exactly as with one batch of
+    all the pictures, with the mean cross-entropy. Raises ValueError if the model has a BatchNorm
+    (nn.BatchNorm2d) in training mode: then the two cannot be equal.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "backward() adds to what is there already. So: zero_grad() once, backward() often, step() once.",
+        "The mean over all pictures is the sum of the parts' means, each times its share of the pictures.",
+        "model.modules() lists all layers; isinstance(module, nn.BatchNorm2d) and module.training.",
+    ),
+    source='''
+import torch.nn.functional as F
+from torch import nn
+
+
+def my_step(model, optimizer, parts):
+    """One training step on a batch that is too large for the memory, part by part.
+
+    parts: a list of (inputs, labels), not all of the same size. The weights move exactly as with one batch of
+    all the pictures, with the mean cross-entropy. Raises ValueError if the model has a BatchNorm
+    (nn.BatchNorm2d) in training mode: then the two cannot be equal.
+    """
+    if any(isinstance(module, nn.BatchNorm2d) and module.training for module in model.modules()):
+        raise ValueError("BatchNorm in training mode sees only a part of the batch")
+    pictures = sum(len(labels) for _, labels in parts)
+    optimizer.zero_grad()
+    for inputs, labels in parts:
+        loss = F.cross_entropy(model(inputs), labels)
+        (loss * len(labels) / pictures).backward()
+    optimizer.step()
+''',
+    checker=check_accumulation,
+    praise="A large batch in a small memory, and you know what BatchNorm makes of it.",
+)
+
+
+# 4: threads and workers
+
+MACHINES = """
+# How many threads for the training, and how many DataLoader workers?
+#
+# A: a laptop with 2 cores. The pictures are tensors in memory; a batch is prepared in 1% of a step.
+# B: a desktop with 8 cores. Pictures are read from JPEG files: one worker (one core each) needs 200 ms for a
+#    batch, the training step takes 100 ms on the cores that are left. Nothing should wait.
+# C: a container on a server with 64 cores; its file cpu.max says "200000 100000". Pictures in memory.
+# D: 8 cores, `torchrun --nproc-per-node 2`, pictures in memory. The numbers are for each process.
+"""
+SETTINGS: dict[str, tuple[tuple[int, int], str]] = {
+    "A": ((2, 0), "All cores compute; there is nothing for a worker to prepare."),
+    "B": (
+        (6, 2),
+        "One worker would deliver a batch every 200 ms, two every 100 ms: just enough. The other six cores "
+        "compute.",
+    ),
+    "C": (
+        (2, 0),
+        "The quota is 200,000 of every 100,000 microseconds: two cores, whatever the server has. More "
+        "threads only wait for each other.",
+    ),
+    "D": ((4, 0), "Two processes share eight cores; with eight threads each they would fight for them."),
+}
+
+
+def check_settings(answer: Any) -> None:
+    """Compare threads and workers of each machine, and say which of the two is wrong."""
+    must_be_dict(answer, "(threads, workers)", SETTINGS)
+    for letter, ((threads, workers), why) in SETTINGS.items():
+        said = answer[letter]
+        if not (isinstance(said, tuple) and len(said) == 2 and all(type(number) is int for number in said)):
+            raise Mistake(f"{letter}: give two whole numbers, (threads, workers), not {said!r}.")
+        for what, number, right in (("threads", said[0], threads), ("workers", said[1], workers)):
+            if number != right:
+                direction = "too many" if number > right else "too few"
+                raise Mistake(f"{letter}: {number} {what} are {direction}. {why}")
+
+
+q4 = Exercise(
+    MODULE,
+    "q4",
+    stub=MACHINES
+    + """settings_for = {"A": ..., "B": ..., "C": ..., "D": ...}  # each (threads, workers), such as (1, 3)
+""",
+    hints=(
+        "A worker is worth its core only if it has work: reading and decoding files, for example.",
+        "cpu.max holds two numbers: so many microseconds of computing in every period of so many.",
+        "All threads of all processes and all workers together should not be more than the cores.",
+    ),
+    source=MACHINES
+    + """settings_for = {"A": (2, 0), "B": (6, 2), "C": (2, 0), "D": (4, 0)}
+""",
+    checker=check_settings,
+    praise="Count the cores that you may use, give them to what has work, and to nothing twice.",
+)

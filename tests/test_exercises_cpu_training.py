@@ -1,0 +1,224 @@
+"""Every plausible mistake in notebook 04's exercises gets a message of its own; every right way is right."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_course.exercises import cpu_training as ex
+
+QUESTIONS = (ex.q1, ex.q2, ex.q3, ex.q4)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
+    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
+
+
+def answer_of(source):
+    """The last thing that a cell with this source defines."""
+    names = {"torch": torch}
+    exec(source, names)
+    return list(names.values())[-1]
+
+
+def said(capsys, question, answer):
+    question.check(answer)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
+def test_the_stub_is_not_attempted_and_the_solution_is_right(question, capsys):
+    assert "not attempted yet" in said(capsys, question, answer_of(question.stub))
+    assert said(capsys, question, answer_of(question.source)).startswith("✓")
+    assert 1 <= len(question.hints) <= 3
+
+
+@pytest.mark.parametrize("question", (ex.q2, ex.q3), ids=lambda question: question.name)
+def test_a_value_in_place_of_a_function_is_named(question, capsys):
+    assert "Give the function itself" in said(capsys, question, 3)
+
+
+RIGHT_LINES = {"A": 2, "B": 8, "C": 5, "D": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"A": 6},
+            "Loop A: line 6 is not the slow one; a backward pass is needed. Ask of every line how many",
+        ),
+        ({"A": 1}, "Loop A: line 1 is not the slow one; it costs next to nothing"),
+        ({"B": 2}, "Loop B: line 2 is not the slow one; it scales 128 pictures, no more"),
+        ({"C": 4}, "Loop C: line 4 is not the slow one; no_grad saves time. Ask which result is the same"),
+        ({"D": 1}, "Loop D: line 1 is not the slow one; it only points to what is in memory"),
+        ({"D": 12}, "Loop D: 12 is not a line number"),
+        ({"D": "3"}, "Loop D: '3' is not a line number"),
+    ],
+)
+def test_a_wrong_line_is_excused_and_a_question_helps(change, message, capsys):
+    assert message in said(capsys, ex.q1, RIGHT_LINES | change)
+
+
+def test_an_answer_of_another_kind_is_named(capsys):
+    assert "Give a dict with a line number" in said(capsys, ex.q1, [2, 8, 5, 3])
+    assert "B is missing" in said(capsys, ex.q1, {"A": 2})
+    assert "Give a dict with (threads, workers)" in said(capsys, ex.q4, 3)
+
+
+# 2
+
+
+def cosine(progress):
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+SCHEDULES = {
+    "off by one: from zero": (
+        lambda k, n, w: (k - 1) / w if k <= w and w else cosine((k - w) / (n - w)),
+        "off by one",
+    ),
+    "off by one: w + 1": (
+        lambda k, n, w: k / (w + 1) if k <= w else cosine((k - w) / (n - w)),
+        "should get 1, and gets 0.952",
+    ),
+    "never zero": (
+        lambda k, n, w: k / w if k <= w else cosine((k - w - 1) / (n - w)),
+        "never reaches 0",
+    ),
+    "to a tenth": (
+        lambda k, n, w: k / w if k <= w else 0.1 + 0.9 * cosine((k - w) / (n - w)),
+        "the last step gets 0.1000: it never reaches 0",
+    ),
+    "a whole period": (
+        lambda k, n, w: k / w if k <= w else cosine(2 * (k - w) / (n - w)),
+        "it restarts",
+    ),
+    "restarts halfway": (
+        lambda k, n, w: k / w if k <= w else cosine((2 * (k - w) / (n - w)) % 1 if k < n else 1),
+        "it restarts",
+    ),
+    "the cosine alone": (
+        lambda k, n, w: k / w if k <= w else math.cos(math.pi * (k - w) / (n - w)),
+        "add 1 and halve",
+    ),
+    "not halved": (
+        lambda k, n, w: k / w if k <= w else 1 + math.cos(math.pi * (k - w) / (n - w)),
+        "its highest value is 1",
+    ),
+    "a straight line": (
+        lambda k, n, w: k / w if k <= w else 1 - (k - w) / (n - w),
+        "falls in a straight line",
+    ),
+    "no warm-up": (lambda k, n, w: cosine((k - 1) / (n - 1)), "there is no warm-up"),
+    "over all steps": (
+        lambda k, n, w: k / w if k <= w else cosine(k / n),
+        "step 21 should get 0.9996",
+    ),
+    "a string": (lambda k, n, w: "1", "Return a number; this is a str"),
+    "divides by zero": (lambda k, n, w: min(k / w, cosine((k - w) / (n - w))), "ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_wrong_schedule_is_named_by_its_shape(name, capsys):
+    answer, message = SCHEDULES[name]
+    assert message in said(capsys, ex.q2, answer)
+
+
+# 3
+
+
+def refuse(model):
+    if any(isinstance(module, nn.BatchNorm2d) and module.training for module in model.modules()):
+        raise ValueError("BatchNorm")
+
+
+def step(inside=(), zero="before", divide="pictures", check=refuse):
+    def my_step(model, optimizer, parts):
+        check(model)
+        if zero == "before":
+            optimizer.zero_grad()
+        total = sum(len(labels) for _, labels in parts)
+        for inputs, labels in parts:
+            if zero == "each":
+                optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            (loss * {"no": 1, "parts": 1 / len(parts), "pictures": len(labels) / total}[divide]).backward()
+            if "step" in inside:
+                optimizer.step()
+        if "step" not in inside and "none" not in inside:
+            optimizer.step()
+
+    return my_step
+
+
+def by_sums(model, optimizer, parts):
+    refuse(model)
+    optimizer.zero_grad()
+    total = sum(len(labels) for _, labels in parts)
+    loss = sum(F.cross_entropy(model(x), y, reduction="sum") for x, y in parts) / total
+    loss.backward()
+    optimizer.step()
+
+
+STEPS = {
+    "not averaged": (step(divide="no"), "added and not averaged"),
+    "step inside": (step(inside=("step",)), "optimizer.step() runs after every part"),
+    "step inside, averaged": (
+        step(inside=("step",), divide="parts"),
+        "optimizer.step() runs after every part",
+    ),
+    "step and zero inside": (
+        step(inside=("step",), zero="each", divide="no"),
+        "optimizer.step() runs after every part",
+    ),
+    "zero inside": (step(zero="each"), "Only the last part counts"),
+    "a part counts as a part": (step(divide="parts"), "With parts of equal size it is right"),
+    "never zeroed": (step(zero="never"), "Gradients of an earlier step are still there"),
+    "no step": (step(inside=("none",)), "The weights have not moved"),
+    "BatchNorm not noticed": (step(check=lambda model: None), "Right for networks without BatchNorm"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_wrong_accumulation_is_named(name, capsys):
+    answer, message = STEPS[name]
+    assert message in said(capsys, ex.q3, answer)
+
+
+def test_a_batchnorm_in_eval_mode_is_to_be_accepted(capsys):
+    def too_strict(model):
+        if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+            raise ValueError("BatchNorm")
+
+    assert "in eval mode uses stored statistics" in said(capsys, ex.q3, step(check=too_strict))
+
+
+def test_another_right_way_is_right(capsys):
+    assert said(capsys, ex.q3, by_sums).startswith("✓")
+
+
+# 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"A": (2, 2)}, "A: 2 workers are too many. All cores compute"),
+        ({"A": (1, 0)}, "A: 1 threads are too few"),
+        ({"B": (8, 2)}, "B: 8 threads are too many. One worker would deliver"),
+        ({"B": (6, 1)}, "B: 1 workers are too few"),
+        ({"C": (64, 0)}, "C: 64 threads are too many. The quota"),
+        ({"D": (8, 0)}, "D: 8 threads are too many. Two processes share"),
+        ({"D": 4}, "D: give two whole numbers"),
+        ({"D": (4.0, 0)}, "D: give two whole numbers"),
+    ],
+)
+def test_wrong_numbers_are_named_with_the_reason(change, message, capsys):
+    right = {"A": (2, 0), "B": (6, 2), "C": (2, 0), "D": (4, 0)}
+    assert message in said(capsys, ex.q4, right | change)

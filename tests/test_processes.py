@@ -1,0 +1,168 @@
+"""Several processes: the losses of one, uneven batches, one writer, resume with another number, a lost one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from resnet_course import checkpoint, processes
+
+# The tests run this with one process and with two. BatchNorm stands still in "frozen" (eval mode for all of
+# it, while every weight learns), so that no process depends on which pictures the others have.
+SCRIPT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from resnet_course import processes, training, transfer
+from resnet_course.data.images import ImageSet
+from resnet_course.recipes import REDUCED
+from resnet_course.resnet import resnet18
+
+out, kind, epochs, stop_after = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+train_epoch = training.train_epoch
+
+def stopping(run, train):
+    if len(run.history.epochs) == stop_after:
+        raise KeyboardInterrupt
+    return train_epoch(run, train)
+
+training.train_epoch = stopping
+generator = torch.Generator().manual_seed(0)
+labels = torch.arange(101) % 2
+images = (torch.randint(0, 160, (101, 3, 32, 32), generator=generator) + 60 * labels.view(-1, 1, 1, 1)).byte()
+pictures = ImageSet(images, labels, ("dark", "bright"), "noise")
+recipe = replace(
+    REDUCED, epochs=epochs, batch_size=10, augmentation="crop_flip", average=0.9, learning_rate=1e-3
+)
+torch.manual_seed(0)
+model = resnet18(2, width=8)
+if kind == "frozen":
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.train = lambda mode=True, module=module: torch.nn.Module.train(module, False)
+    model.eval()
+if kind == "cached":
+    recipe = replace(recipe, train_from="layer4", augmentation="flip", cached_views=2)
+    transfer.freeze(model, "layer4")
+    model.layer4.apply(lambda m: setattr(m, "momentum", 0.0) if hasattr(m, "momentum") else None)
+with processes.together():
+    training.fit(model, pictures, pictures, recipe, out, resume=True, home=out / "home")
+    print("files by", processes.rank(), flush=True) if processes.rank() == 0 else None
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    path = tmp_path_factory.mktemp("script") / "train.py"
+    path.write_text(textwrap.dedent(SCRIPT), encoding="utf-8")
+    return path
+
+
+def command(script, count, *arguments):
+    start = [sys.executable]
+    if count > 1:
+        start = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
+    return [*start, str(script), *map(str, arguments)]
+
+
+def train(script, count, out, kind, epochs, stop_after=-1):
+    """Run the script; stop_after: the epoch after which somebody presses Ctrl-C."""
+    line = command(script, count, out, kind, epochs, stop_after)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 or stop_after >= 0, done.stderr
+    return done
+
+
+def epochs(out):
+    return json.loads((out / "history.json").read_text(encoding="utf-8"))
+
+
+def values(out, name):
+    return [entry[name] for entry in epochs(out)]
+
+
+@pytest.fixture(scope="module")
+def runs(script, tmp_path_factory):
+    """Five epochs of eleven steps, the last of a single picture left out, with one and with two processes."""
+    found = {}
+    for count in (1, 2):
+        found[count] = tmp_path_factory.mktemp(f"by_{count}")
+        done = train(script, count, found[count], "frozen", 5)
+        assert done.stdout.count("files by 0") == 1
+    return found
+
+
+def test_two_processes_give_the_losses_of_one_with_the_same_batches(runs):
+    for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
+        assert values(runs[2], name) == pytest.approx(values(runs[1], name), abs=1e-4), name
+    one, two = (checkpoint.load(out / "best.pt").state_dict for out in (runs[1], runs[2]))
+    for name, tensor in one.items():
+        assert torch.allclose(tensor, two[name], atol=1e-3), name
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_training_goes_on_with_another_number_of_processes(script, runs, tmp_path, before, after):
+    train(script, before, tmp_path, "frozen", 5, stop_after=2)
+    assert len(epochs(tmp_path)) == 2
+    done = train(script, after, tmp_path, "frozen", 5)
+    assert "resuming after epoch 2 of 5" in done.stderr
+    assert values(tmp_path, "train_loss") == pytest.approx(values(runs[1], "train_loss"), abs=1e-4)
+
+
+def test_batchnorm_makes_a_difference_because_each_process_has_its_own_pictures(script, tmp_path):
+    for count in (1, 2):
+        train(script, count, tmp_path / str(count), "moving", 1)
+    one, two = (values(tmp_path / str(count), "train_loss") for count in (1, 2))
+    assert one != pytest.approx(two, abs=1e-4) and one == pytest.approx(two, abs=0.3)
+
+
+def test_features_are_made_once_and_read_by_all(script, tmp_path):
+    train(script, 2, tmp_path, "cached", 2)
+    assert len(list((tmp_path / "home" / "features").glob("*.npy"))) == 2
+    assert len(epochs(tmp_path)) == 2
+
+
+def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_path):
+    run = subprocess.Popen(
+        command(script, 2, tmp_path, "frozen", 10_000),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 100
+        while not (tmp_path / "last.pt").exists():
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.1)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        if not children.exists():
+            pytest.skip("this system does not list the children of a process")
+        os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
+        _, err = run.communicate(timeout=100)
+    finally:
+        run.kill()
+    assert run.returncode != 0
+    assert "last.pt" in err and "--resume" in err
+    before = len(epochs(tmp_path))
+    assert checkpoint.load(tmp_path / "last.pt").training["history"] == epochs(tmp_path)[:before]
+
+
+def test_alone_everything_is_as_without_processes():
+    assert (processes.count(), processes.rank(), processes.count_here()) == (1, 0, 1)
+    batch = torch.arange(5)
+    assert torch.equal(processes.share(batch), batch) and processes.total([1, 2]).tolist() == [1, 2]
+    assert processes.agreed("x") == "x"
+    network = torch.nn.Linear(1, 1)
+    assert processes.averaging_gradients(network) is network
+    with processes.together(), processes.first_here():
+        pass
+    with pytest.raises(RuntimeError, match="something else"), processes.explained("kept"):
+        raise RuntimeError("something else")
