@@ -43,12 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     train = commands.add_parser("train", help="fine-tune a network; writes best.pt, last.pt and history.json")
-    train.add_argument("--recipe", default="laptop", help="original, laptop (default), full or reduced")
+    train.add_argument("--recipe", default="laptop", help="original, laptop (default), full, few or reduced")
     train.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
     train.add_argument("--weights", default=settings.weights, help=f"{', '.join(WEIGHTS_SOURCES)} or a file")
     train.add_argument("--out", type=Path, required=True, help="the folder to write into")
     train.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
     train.add_argument("--limit", type=int, metavar="N", help="train on N pictures, validate on N or 500")
+    train.add_argument("--seed", type=int, metavar="N", help="in place of the recipe's own, 0")
     train.add_argument("--epochs", type=int, metavar="N", help="in place of the recipe's own number")
     train.set_defaults(run=_train)
 
@@ -134,6 +135,8 @@ def _train(options: argparse.Namespace) -> int:
     recipe = RECIPES[options.recipe]
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
+    if options.seed is not None:
+        recipe = replace(recipe, seed=options.seed)
     if options.out.exists() and not options.out.is_dir():
         raise SettingsError(f"--out {options.out} is a file; it must be a folder, or not exist yet")
 

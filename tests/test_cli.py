@@ -149,7 +149,7 @@ BAD = {
     "no out": (["train"], "the following arguments are required: --out"),
     "unknown recipe": (
         ["train", "--recipe", "fast", "--out", "OUT"],
-        "must be one of: original, laptop, full, reduced",
+        "must be one of: original, laptop, full, few, reduced",
     ),
     "unknown data": (["train", "--data", "mnist", "--out", "OUT"], "auto, cifar10, shapes, folder:PATH"),
     "missing folder": (["train", "--data", "folder:OUT", "--out", "OUT"], "does not exist"),

@@ -13,20 +13,59 @@ from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
 def test_probe_is_quick_and_times_every_candidate():
     cpu.probe.cache_clear()
     start = time.perf_counter()
-    times = cpu.probe()
-    assert time.perf_counter() - start < 5, "a second on an idle machine"
-    assert tuple(times) == cpu.CANDIDATES and all(milliseconds > 0 for milliseconds in times.values())
+    found = cpu.probe()
+    assert time.perf_counter() - start < 8, "two seconds on an idle machine"
+    assert tuple(found.milliseconds) == cpu.CANDIDATES and min(found.milliseconds.values()) > 0
+    assert found.threads in found.by_threads and max(found.by_threads) == found.cores
+    assert found.memory_free > 0 and all(found.gigaflops(precision) > 0.1 for precision in ("fp32", "bf16"))
+    for part in ("usable cores", "GB of memory free", "GFLOP/s in fp32", "channels-last is", "threads: "):
+        assert part in str(found)
+
+
+def probed(times, by_threads=None):
+    return cpu.Probe(2, 8 * 10**9, times, by_threads or {2: 1.0}, 10**9)
+
+
+def test_the_figures_of_a_probe_are_computed_from_its_times():
+    ways = {("fp32", "contiguous"): 4.0, ("fp32", "channels_last"): 2.0}
+    found = probed(ways | {("bf16", "contiguous"): 1.0, ("bf16", "channels_last"): 2.0}, {2: 3.0, 1: 1.0})
+    assert found.gigaflops("fp32") == 500 and found.gigaflops("bf16") == 1000
+    assert found.channels_last_gain("fp32") == 2 and found.channels_last_gain("bf16") == 0.5
+    assert found.threads == 1
+
+
+def test_a_step_of_the_probe_is_counted_as_its_convolutions():
+    operations = 0
+    for channels, side, inputs, kernel in (
+        (64, 48, 3, 7),
+        *[(64, 24, 64, 3)] * 4,
+        (128, 12, 64, 3),
+        *[(128, 12, 128, 3)] * 3,
+        (128, 12, 64, 1),
+    ):
+        operations += 2 * channels * side**2 * inputs * kernel**2 * 16
+    stem = 2 * 64 * 48**2 * 3 * 49 * 16  # of the picture no gradient is computed
+    assert cpu.probe().operations == 3 * operations - stem
+
+
+def test_the_threads_are_set_for_the_block_only():
+    before = torch.get_num_threads()
+    with cpu.Engine("cpu", "fp32", "contiguous", 1).threaded():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    with cpu.Engine("cpu", "fp32", "contiguous").threaded():
+        assert torch.get_num_threads() == before
 
 
 @torch.inference_mode()
 def test_probe_trains_even_where_gradients_are_off():
     cpu.probe.cache_clear()
-    assert len(cpu.probe()) == len(cpu.CANDIDATES)
+    assert len(cpu.probe().milliseconds) == len(cpu.CANDIDATES)
 
 
 def test_auto_takes_the_fastest_that_the_recipe_allows(monkeypatch):
     times = {("fp32", "contiguous"): 3.0, ("fp32", "channels_last"): 2.0, ("bf16", "channels_last"): 1.0}
-    monkeypatch.setattr(cpu, "probe", lambda what: times)
+    monkeypatch.setattr(cpu, "probe", lambda what: probed(times))
     chosen = cpu.choose(LAPTOP)
     assert (chosen.precision, chosen.memory_format) == ("bf16", "channels_last")
     assert cpu.choose(replace(LAPTOP, precision="fp32")).memory_format == "channels_last"
@@ -90,15 +129,24 @@ def test_features_are_probed_for_themselves(monkeypatch):
         "pictures": {("fp32", "channels_last"): 1.0, ("bf16", "contiguous"): 2.0},
         "features": {("fp32", "channels_last"): 2.0, ("bf16", "contiguous"): 1.0},
     }
-    monkeypatch.setattr(cpu, "probe", times.get)
+    monkeypatch.setattr(cpu, "probe", lambda what: probed(times[what]))
     assert cpu.choose(LAPTOP, "pictures").memory_format == "channels_last"
-    assert str(cpu.choose(LAPTOP, "features")) == f"{cpu.device()}, bf16, contiguous"
+    assert str(cpu.choose(LAPTOP, "features")) == f"{cpu.device()}, bf16, contiguous, 2 threads"
 
 
 def test_cached_features_are_estimated_as_one_pass_and_then_the_head():
     recipe = replace(REDUCED, image_size=64, train_from="layer4", epochs=1, batch_size=32)
-    one, many = (replace(recipe, epochs=epochs) for epochs in (1, 20))
+    many = replace(recipe, epochs=20)
     through = cpu.estimate(many, 1_000, width=32)
-    once, cached = cpu.estimate(one, 1_000, width=32, views=1), cpu.estimate(many, 1_000, width=32, views=1)
+    one_view, eight = (replace(recipe, cached_views=views, augmentation="crop_flip") for views in (1, 8))
+    once = cpu.estimate(one_view, 1_000, width=32)
+    cached = cpu.estimate(replace(one_view, epochs=20), 1_000, width=32)
     assert once < cached < through
-    assert cpu.estimate(one, 1_000, width=32, views=8) > once
+    assert cpu.estimate(eight, 1_000, width=32) > once
+
+
+def test_the_estimate_of_two_phases_is_that_of_both():
+    first = replace(REDUCED, epochs=1)
+    second = replace(first, first=first)
+    alone, both = (cpu.estimate(recipe, 2_000, width=8) for recipe in (first, second))
+    assert 1.2 < both / alone < 3.3

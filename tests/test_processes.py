@@ -1,4 +1,4 @@
-"""Several processes: the losses of one, uneven batches, one writer, resume with another number, a lost one."""
+"""Several processes: the losses of one, uneven batches, one writer, resume elsewhere, a lost process."""
 
 import json
 import os
