@@ -1,7 +1,7 @@
 """Prose quotes no figure that no run produced.
 
 A number with a unit in README.md or in a notebook's Markdown carries the name of its source, in a comment
-that readers do not see: `93%<!-- train_laptop.test_accuracy_percent -->` is held against
+that readers do not see: `93%<!-- laptop.test_accuracy_percent -->` is held against
 benchmarks/results.json, rounded as it is written; `95%<!-- by definition -->` is no measurement.
 """
 
