@@ -7,13 +7,15 @@ Only the validation split is looked at. Rows that are not run again keep their e
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 
 import torch
-from record import parser, record, recorded
+from record import RESULTS, parser, record, recorded
 
 from resnet_course import cpu
+from resnet_course.checkpoint import write_atomically
 from resnet_course.data import load
 from resnet_course.evaluation import evaluate
 from resnet_course.recipes import Recipe
@@ -21,6 +23,7 @@ from resnet_course.settings import Settings
 from resnet_course.training import fit
 from resnet_course.transfer import build_model
 
+TABLE = RESULTS.parents[1] / "resnet_course" / "frontier_table.json"
 CACHED = Recipe(
     "cached", 128, epochs=3, train_from="layer4", augmentation="flip", cached_views=2, test_views=2
 )
@@ -52,6 +55,9 @@ CANDIDATES: dict[str, Recipe] = {
     "cached, 96 px, 4 epochs": replace(CACHED, image_size=96, epochs=4),
     # and more layers after that
     "cached 3, then layer3 2 epochs": then(CACHED, train_from="layer3", epochs=2, learning_rate=3e-4),
+    "cached 6, then layer3 2 epochs": then(
+        replace(CACHED, epochs=6), train_from="layer3", epochs=2, learning_rate=3e-4
+    ),
     "cached 3, then all 1 epoch": then(CACHED, epochs=1, learning_rate=3e-4, layer_decay=0.8),
     "cached 3, then all 2 epochs": then(CACHED, epochs=2, learning_rate=3e-4, layer_decay=0.8),
     # 50 pictures a class
@@ -65,9 +71,11 @@ CANDIDATES: dict[str, Recipe] = {
 def main() -> None:
     """Train the named candidates, one after another, and record each as soon as it is done."""
     arguments = parser(__doc__)
-    arguments.add_argument("names", nargs="+", choices=[*CANDIDATES], metavar="NAME")
+    arguments.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CANDIDATES))
     options = arguments.parse_args()
     settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
+    if unknown := set(options.names) - set(CANDIDATES):
+        arguments.error(f"unknown: {', '.join(unknown)}; it must be one of: {', '.join(CANDIDATES)}")
     splits = load(settings)
     for name in options.names:
         recipe = CANDIDATES[name]
@@ -92,6 +100,24 @@ def main() -> None:
         }
         rows = recorded("frontier") | {name: row}
         record("frontier", rows, options.data_is, options.weights_are)
+    write_table(options.data_is, options.weights_are)
+
+
+def write_table(data: str, weights: str) -> None:
+    """What the widget of notebook 04 shows, in a file that is installed with the package."""
+    measured = {}
+    for name, row in recorded("frontier").items():
+        recipe = CANDIDATES[name]
+        if not name.startswith("few"):
+            measured[name] = {
+                "size": recipe.image_size,
+                "train_from": recipe.train_from,
+                "epochs": recipe.all_epochs,
+                "accuracy_percent": row["best_on_all_val_percent"],
+                "seconds": row["seconds_of_all"],
+            }
+    text = json.dumps({"data": data, "weights": weights, "measured": measured}, indent=1, ensure_ascii=False)
+    write_atomically(TABLE, lambda file: file.write(text.encode() + b"\n"))
 
 
 if __name__ == "__main__":

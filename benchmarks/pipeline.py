@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from resnet_course import augment, cpu
-from resnet_course.batches import _Pictures, train_batches
+from resnet_course.batches import OriginalPictures, train_batches
 from resnet_course.data import ImageSet, load
 from resnet_course.recipes import IMAGENET_MEAN, IMAGENET_STD, ORIGINAL, PLAIN, Recipe
 from resnet_course.settings import Settings
@@ -34,7 +34,7 @@ BATCH, ROUNDS, BATCHES = 128, 5, 8  # each round times BATCHES batches of every 
 
 def endless_original(train: ImageSet, size: int, workers: int) -> Iterator[Tensor]:
     """The original pipeline in a DataLoader."""
-    pictures = _Pictures(train, replace(ORIGINAL, image_size=size), train=True)
+    pictures = OriginalPictures(train, replace(ORIGINAL, image_size=size), train=True)
     loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     while True:
         for inputs, _ in loader:

@@ -160,7 +160,7 @@ class Training:
             time.sleep(0.5)
 
     def evaluate(self, checkpoint: Path | None = None) -> dict[str, object]:
-        """What `resnet-course evaluate --json` says of best.pt, or another checkpoint, on the test split."""
+        """What `resnet-course evaluate --json` says of best.pt, or another one, on the test split."""
         words = ["evaluate", str(checkpoint or self.out / "best.pt"), "--data", self.options.data, "--json"]
         done = subprocess.run(
             self._command(words), env=self.environment, check=True, capture_output=True, text=True

@@ -15,6 +15,7 @@ from resnet_course.data.images import ImageSet, Splits
 from resnet_course.recipes import LAPTOP, Recipe
 
 FEW, TINY, BALANCED = 50, 32, 3  # pictures a class; pixels a side; times the smallest class
+PATIENCE, MEMORY = 15, 3e9  # minutes; bytes that LAPTOP needs at most
 VIEWS = 20_000  # how often pictures are looked at in a training of LAPTOP's kind, all epochs together
 
 
@@ -91,6 +92,38 @@ def _classes(train: ImageSet) -> list[str]:
             f"Collect at least {FEW} if you can."
         )
     return found
+
+
+def frontier_table() -> dict[str, Any]:
+    """Recipes that benchmarks/frontier.py measured on the way to LAPTOP and FULL, those that failed too.
+
+    Returns conditions (in words), and measured: by the recipe's name its size (pixels a side), train_from and
+    epochs (of all phases), accuracy_percent (validation, of the best epoch) and seconds (of all its parts).
+    """
+    path = resources.files("resnet_course") / "frontier_table.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def for_machine(probe: cpu.Probe, minutes: float) -> tuple[str, ...]:
+    """What to do on this machine, in sentences. minutes: what the recipe at hand takes here."""
+    gain = probe.gigaflops("bf16") / probe.gigaflops("fp32")
+    lines = [
+        f"bf16 is {gain:.1f} times as fast as fp32: the precision 'auto' takes it."
+        if gain > 1
+        else f"bf16 is slower than fp32 here ({gain:.1f} times): the precision 'auto' stays with fp32.",
+        f"{probe.threads} of {probe.cores} cores compute fastest."
+        + (" Something else keeps the others busy: close it." if probe.threads < probe.cores else ""),
+    ]
+    if cpu.device() == "cuda":
+        lines.append("There is a GPU, and it is used: take FULL, and larger pictures.")
+    if minutes > PATIENCE:
+        lines.append(f"{minutes:.0f} minutes are long: take image_size=64, or one cached view.")
+    if probe.memory_free < MEMORY:
+        lines.append(
+            f"Only {probe.memory_free / 1e9:.1f} GB of memory are free: close other programs, or take "
+            "batch_size=64 and image_size=64."
+        )
+    return tuple(lines)
 
 
 def freezing_table() -> dict[str, Any]:

@@ -97,7 +97,7 @@ def eval_batches(
         yield to_input(image_set.images[indices], recipe), image_set.labels[indices]
 
 
-class _Pictures(Dataset):
+class OriginalPictures(Dataset):
     """The original's data set: one PIL picture at a time through its pipeline."""
 
     def __init__(self, image_set: ImageSet, recipe: Recipe, train: bool) -> None:
@@ -116,6 +116,6 @@ class _Pictures(Dataset):
 def _original_batches(
     image_set: ImageSet, order: Tensor, recipe: Recipe, train: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    pictures = _Pictures(image_set, recipe, train)
+    pictures = OriginalPictures(image_set, recipe, train)
     batches = [share(batch) if train else batch for batch in order.split(recipe.batch_size)]
     yield from DataLoader(pictures, batch_sampler=[batch.tolist() for batch in batches], num_workers=0)

@@ -225,6 +225,27 @@ def bars(
     return figure
 
 
+def waterfall(minutes: Mapping[str, float], title: str) -> Figure:
+    """What is left after each saving, from top to bottom; pale: what that saving took away.
+
+    minutes: by the name of the step, in order; the first is where it all begins.
+    """
+    names, left = list(minutes), list(minutes.values())
+    figure, axis = plt.subplots(figsize=(9, 0.5 * len(names) + 1.4), layout="constrained")
+    for row, (before, now) in enumerate(zip([left[0], *left], left, strict=False)):
+        axis.barh(row, max(before, now), color=GREY, alpha=0.35)
+        axis.barh(row, now, color=VERMILION if row == 0 else BLUE)
+        times = "" if row == 0 else f"  (÷ {before / now:.1f})"
+        place = (max(before, now), row)
+        axis.annotate(f"{now:,.1f} min{times}", place, xytext=(5, -4), textcoords="offset points")
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set(xlabel="minutes for all epochs", xlim=(0, 1.25 * max(left)))
+    axis.grid(alpha=0.3, axis="x")
+    figure.suptitle(title)
+    return figure
+
+
 def rows(pictures: Mapping[str, Tensor], title: str) -> Figure:
     """Pictures in rows, each row with its name.
 

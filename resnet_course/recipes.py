@@ -165,6 +165,7 @@ LAPTOP = Recipe(
 FEW = replace(
     LAPTOP,
     name="few",
+    image_size=128,  # with few pictures the trunk pass is short whatever the size
     epochs=12,  # few pictures make short epochs
     batch_size=32,  # and small batches more steps
 )
@@ -178,7 +179,7 @@ FULL = Recipe(
     batch_size=128,
     learning_rate=3e-4,  # what is learned already is to be mended, not replaced
     test_views=2,
-    first=replace(LAPTOP, name="full, first phase", image_size=128, epochs=3),
+    first=replace(LAPTOP, name="full, first phase", image_size=128, epochs=6),
 )
 
 # Seconds, for tests: small pictures, and nothing chosen by a measurement, so that every run is the same.

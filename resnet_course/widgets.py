@@ -17,7 +17,7 @@ from resnet_course.prediction import Classifier
 from resnet_course.recipes import Recipe
 from resnet_course.resnet import resnet18
 from resnet_course.stacks import stack
-from resnet_course.transfer import freeze
+from resnet_course.transfer import TRAIN_FROM, freeze
 
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:
@@ -152,6 +152,35 @@ def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
         print(f"validation accuracy {statistics.mean(runs):.1f} %{spread}, {len(runs)} run(s)")
 
     choices = {"start": start, "count": count, "rate": rate}
+    return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
+
+
+def recipe_builder(table: Mapping[str, Any], pictures: int) -> ipywidgets.Widget:
+    """Choose size, frozen depth, epochs, cached views; see the predicted minutes and what was measured near.
+
+    table: what `advice.frontier_table` returns. pictures: how many are to be learned from.
+    """
+    size = ipywidgets.Dropdown(options=(64, 96, 112, 128, 160), value=96, description="pixels")
+    train_from = ipywidgets.Dropdown(options=TRAIN_FROM, value="layer4", description="train from")
+    epochs = ipywidgets.IntSlider(4, 1, 12, description="epochs")
+    views = ipywidgets.Dropdown(options=(0, 1, 2), value=2, description="cached views")
+
+    def show(size: int, train_from: str, epochs: int, views: int) -> None:
+        try:
+            recipe = Recipe(
+                "own", size, "flip", train_from=train_from, epochs=epochs, cached_views=views, test_views=2
+            )
+        except ValueError as error:
+            print(error)
+            return
+        minutes = cpu.estimate(recipe, pictures, pictures // 9) / 60
+        print(f"{pictures:,} pictures: about {minutes:.1f} minutes on this machine")
+        rows = table["measured"].items()
+        near = sorted(rows, key=lambda row: (row[1]["train_from"] != train_from, abs(row[1]["size"] - size)))
+        for name, row in near[:3]:
+            print(f"measured: {name}: {row['accuracy_percent']:.1f} % of the validation pictures")
+
+    choices = {"size": size, "train_from": train_from, "epochs": epochs, "views": views}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 

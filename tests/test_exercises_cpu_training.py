@@ -37,7 +37,7 @@ def test_the_stub_is_not_attempted_and_the_solution_is_right(question, capsys):
     assert 1 <= len(question.hints) <= 3
 
 
-@pytest.mark.parametrize("question", (ex.q2, ex.q3), ids=lambda question: question.name)
+@pytest.mark.parametrize("question", (ex.q3, ex.q4), ids=lambda question: question.name)
 def test_a_value_in_place_of_a_function_is_named(question, capsys):
     assert "Give the function itself" in said(capsys, question, 3)
 
@@ -67,10 +67,31 @@ def test_a_wrong_line_is_excused_and_a_question_helps(change, message, capsys):
 def test_an_answer_of_another_kind_is_named(capsys):
     assert "Give a dict with a line number" in said(capsys, ex.q1, [2, 8, 5, 3])
     assert "B is missing" in said(capsys, ex.q1, {"A": 2})
-    assert "Give a dict with (threads, workers)" in said(capsys, ex.q4, 3)
+    assert "Give a dict with (threads, workers)" in said(capsys, ex.q2, 3)
 
 
 # 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"A": (2, 2)}, "A: 2 workers are too many. All cores compute"),
+        ({"A": (1, 0)}, "A: 1 threads are too few"),
+        ({"B": (8, 2)}, "B: 8 threads are too many. One worker would deliver"),
+        ({"B": (6, 1)}, "B: 1 workers are too few"),
+        ({"C": (64, 0)}, "C: 64 threads are too many. The quota"),
+        ({"D": (8, 0)}, "D: 8 threads are too many. Two processes share"),
+        ({"D": 4}, "D: give two whole numbers"),
+        ({"D": (4.0, 0)}, "D: give two whole numbers"),
+    ],
+)
+def test_wrong_numbers_are_named_with_the_reason(change, message, capsys):
+    right = {"A": (2, 0), "B": (6, 2), "C": (2, 0), "D": (4, 0)}
+    assert message in said(capsys, ex.q2, right | change)
+
+
+# 3
 
 
 def cosine(progress):
@@ -127,10 +148,10 @@ SCHEDULES = {
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_wrong_schedule_is_named_by_its_shape(name, capsys):
     answer, message = SCHEDULES[name]
-    assert message in said(capsys, ex.q2, answer)
+    assert message in said(capsys, ex.q3, answer)
 
 
-# 3
+# 4
 
 
 def refuse(model):
@@ -188,7 +209,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_a_wrong_accumulation_is_named(name, capsys):
     answer, message = STEPS[name]
-    assert message in said(capsys, ex.q3, answer)
+    assert message in said(capsys, ex.q4, answer)
 
 
 def test_a_batchnorm_in_eval_mode_is_to_be_accepted(capsys):
@@ -196,29 +217,8 @@ def test_a_batchnorm_in_eval_mode_is_to_be_accepted(capsys):
         if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
             raise ValueError("BatchNorm")
 
-    assert "in eval mode uses stored statistics" in said(capsys, ex.q3, step(check=too_strict))
+    assert "in eval mode uses stored statistics" in said(capsys, ex.q4, step(check=too_strict))
 
 
 def test_another_right_way_is_right(capsys):
-    assert said(capsys, ex.q3, by_sums).startswith("✓")
-
-
-# 4
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"A": (2, 2)}, "A: 2 workers are too many. All cores compute"),
-        ({"A": (1, 0)}, "A: 1 threads are too few"),
-        ({"B": (8, 2)}, "B: 8 threads are too many. One worker would deliver"),
-        ({"B": (6, 1)}, "B: 1 workers are too few"),
-        ({"C": (64, 0)}, "C: 64 threads are too many. The quota"),
-        ({"D": (8, 0)}, "D: 8 threads are too many. Two processes share"),
-        ({"D": 4}, "D: give two whole numbers"),
-        ({"D": (4.0, 0)}, "D: give two whole numbers"),
-    ],
-)
-def test_wrong_numbers_are_named_with_the_reason(change, message, capsys):
-    right = {"A": (2, 0), "B": (6, 2), "C": (2, 0), "D": (4, 0)}
-    assert message in said(capsys, ex.q4, right | change)
+    assert said(capsys, ex.q4, by_sums).startswith("✓")

@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: the slow line, warm-up and cosine, gradient accumulation, threads and workers."""
+"""Exercises of notebook 04: the slow line, threads and workers, warm-up and cosine, accumulation."""
 
 from __future__ import annotations
 
@@ -106,7 +106,66 @@ slow_lines = {"A": 2, "B": 8, "C": 5, "D": 3}
 )
 
 
-# 2: warm-up and cosine
+# 2: threads and workers
+
+MACHINES = """
+# How many threads for the training, and how many DataLoader workers?
+#
+# A: a laptop with 2 cores. The pictures are tensors in memory; a batch is prepared in 1% of a step.
+# B: a desktop with 8 cores. Pictures are read from JPEG files: one worker (one core each) needs 200 ms for a
+#    batch, the training step takes 100 ms on the cores that are left. Nothing should wait.
+# C: a container on a server with 64 cores; its file cpu.max says "200000 100000". Pictures in memory.
+# D: 8 cores, `torchrun --nproc-per-node 2`, pictures in memory. The numbers are for each process.
+"""
+SETTINGS: dict[str, tuple[tuple[int, int], str]] = {
+    "A": ((2, 0), "All cores compute; there is nothing for a worker to prepare."),
+    "B": (
+        (6, 2),
+        "One worker would deliver a batch every 200 ms, two every 100 ms: just enough. The other six cores "
+        "compute.",
+    ),
+    "C": (
+        (2, 0),
+        "The quota is 200,000 of every 100,000 microseconds: two cores, whatever the server has. More "
+        "threads only wait for each other.",
+    ),
+    "D": ((4, 0), "Two processes share eight cores; with eight threads each they would fight for them."),
+}
+
+
+def check_settings(answer: Any) -> None:
+    """Compare threads and workers of each machine, and say which of the two is wrong."""
+    must_be_dict(answer, "(threads, workers)", SETTINGS)
+    for letter, ((threads, workers), why) in SETTINGS.items():
+        said = answer[letter]
+        if not (isinstance(said, tuple) and len(said) == 2 and all(type(number) is int for number in said)):
+            raise Mistake(f"{letter}: give two whole numbers, (threads, workers), not {said!r}.")
+        for what, number, right in (("threads", said[0], threads), ("workers", said[1], workers)):
+            if number != right:
+                direction = "too many" if number > right else "too few"
+                raise Mistake(f"{letter}: {number} {what} are {direction}. {why}")
+
+
+q2 = Exercise(
+    MODULE,
+    "q2",
+    stub=MACHINES
+    + """settings_for = {"A": ..., "B": ..., "C": ..., "D": ...}  # each (threads, workers), such as (1, 3)
+""",
+    hints=(
+        "A worker is worth its core only if it has work: reading and decoding files, for example.",
+        "cpu.max holds two numbers: so many microseconds of computing in every period of so many.",
+        "All threads of all processes and all workers together should not be more than the cores.",
+    ),
+    source=MACHINES
+    + """settings_for = {"A": (2, 0), "B": (6, 2), "C": (2, 0), "D": (4, 0)}
+""",
+    checker=check_settings,
+    praise="Count the cores that you may use, give them to what has work, and to nothing twice.",
+)
+
+
+# 3: warm-up and cosine
 
 
 def _right_schedule(step: int, steps: int, warm_up: int) -> float:
@@ -117,7 +176,7 @@ def _right_schedule(step: int, steps: int, warm_up: int) -> float:
 
 def check_schedule(answer: Callable[[int, int, int], float]) -> None:
     """Compare with the right factors at every step, and name what the shape tells."""
-    must_be_function(answer, "ex.q2.check(my_schedule)")
+    must_be_function(answer, "ex.q3.check(my_schedule)")
     for steps, warm_up in ((100, 20), (7, 3), (50, 0)):
         values = [answer(step, steps, warm_up) for step in range(1, steps + 1)]
         for value in values:
@@ -173,9 +232,9 @@ def _name_shape(values: list[float], steps: int, warm_up: int) -> None:
     )
 
 
-q2 = Exercise(
+q3 = Exercise(
     MODULE,
-    "q2",
+    "q3",
     stub='''
 def my_schedule(step, steps, warm_up):
     """The factor on the learning rate at a step, 1 to `steps`.
@@ -210,7 +269,7 @@ def my_schedule(step, steps, warm_up):
 )
 
 
-# 3: gradient accumulation
+# 4: gradient accumulation
 
 
 def _plain_model() -> nn.Module:
@@ -286,7 +345,7 @@ def _same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def check_accumulation(answer: Callable[[nn.Module, torch.optim.Optimizer, list], Any]) -> None:
     """Compare the weights after a step with those of the large batch, and with those of known mistakes."""
-    must_be_function(answer, "ex.q3.check(my_step)")
+    must_be_function(answer, "ex.q4.check(my_step)")
     for sizes in ((4, 4, 4), (5, 2, 4, 1)):
         parts = _parts(sizes)
         got, wanted = _after(answer, parts, False), _after(None, parts, False)
@@ -330,9 +389,9 @@ def _check_batchnorm(answer: Callable) -> None:
         ) from None
 
 
-q3 = Exercise(
+q4 = Exercise(
     MODULE,
-    "q3",
+    "q4",
     stub='''
 def my_step(model, optimizer, parts):
     """One training step on a batch that is too large for the memory, part by part.
@@ -371,63 +430,4 @@ def my_step(model, optimizer, parts):
 ''',
     checker=check_accumulation,
     praise="A large batch in a small memory, and you know what BatchNorm makes of it.",
-)
-
-
-# 4: threads and workers
-
-MACHINES = """
-# How many threads for the training, and how many DataLoader workers?
-#
-# A: a laptop with 2 cores. The pictures are tensors in memory; a batch is prepared in 1% of a step.
-# B: a desktop with 8 cores. Pictures are read from JPEG files: one worker (one core each) needs 200 ms for a
-#    batch, the training step takes 100 ms on the cores that are left. Nothing should wait.
-# C: a container on a server with 64 cores; its file cpu.max says "200000 100000". Pictures in memory.
-# D: 8 cores, `torchrun --nproc-per-node 2`, pictures in memory. The numbers are for each process.
-"""
-SETTINGS: dict[str, tuple[tuple[int, int], str]] = {
-    "A": ((2, 0), "All cores compute; there is nothing for a worker to prepare."),
-    "B": (
-        (6, 2),
-        "One worker would deliver a batch every 200 ms, two every 100 ms: just enough. The other six cores "
-        "compute.",
-    ),
-    "C": (
-        (2, 0),
-        "The quota is 200,000 of every 100,000 microseconds: two cores, whatever the server has. More "
-        "threads only wait for each other.",
-    ),
-    "D": ((4, 0), "Two processes share eight cores; with eight threads each they would fight for them."),
-}
-
-
-def check_settings(answer: Any) -> None:
-    """Compare threads and workers of each machine, and say which of the two is wrong."""
-    must_be_dict(answer, "(threads, workers)", SETTINGS)
-    for letter, ((threads, workers), why) in SETTINGS.items():
-        said = answer[letter]
-        if not (isinstance(said, tuple) and len(said) == 2 and all(type(number) is int for number in said)):
-            raise Mistake(f"{letter}: give two whole numbers, (threads, workers), not {said!r}.")
-        for what, number, right in (("threads", said[0], threads), ("workers", said[1], workers)):
-            if number != right:
-                direction = "too many" if number > right else "too few"
-                raise Mistake(f"{letter}: {number} {what} are {direction}. {why}")
-
-
-q4 = Exercise(
-    MODULE,
-    "q4",
-    stub=MACHINES
-    + """settings_for = {"A": ..., "B": ..., "C": ..., "D": ...}  # each (threads, workers), such as (1, 3)
-""",
-    hints=(
-        "A worker is worth its core only if it has work: reading and decoding files, for example.",
-        "cpu.max holds two numbers: so many microseconds of computing in every period of so many.",
-        "All threads of all processes and all workers together should not be more than the cores.",
-    ),
-    source=MACHINES
-    + """settings_for = {"A": (2, 0), "B": (6, 2), "C": (2, 0), "D": (4, 0)}
-""",
-    checker=check_settings,
-    praise="Count the cores that you may use, give them to what has work, and to nothing twice.",
 )
