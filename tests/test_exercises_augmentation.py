@@ -222,7 +222,7 @@ def test_q5_says_why_each_wrong_diagnosis_is_wrong(letter, capsys):
     ("answer", "message"),
     [
         ({"A": "copies across splits"}, "B is missing"),
-        ({"A": "leak"}, "'leak' is not one of the diagnoses"),
+        (dict.fromkeys("ABCDE", "leak"), "A: 'leak' is not one of the diagnoses"),
         (["A"], "Give a dict"),
     ],
 )

@@ -325,4 +325,4 @@ def test_every_wrong_strategy_is_explained(capsys):
                 assert f"{letter}: {other!r} is not the best choice. {why}" in text
     assert "is not one of the strategies" in said(capsys, ex.q4, {**solution, "A": "layer 4"})
     assert "B is missing" in said(capsys, ex.q4, {"A": "head"})
-    assert "this is a list" in said(capsys, ex.q4, ["head"])
+    assert "not a list" in said(capsys, ex.q4, ["head"])

@@ -53,7 +53,8 @@ def test_training_on_features_is_training_through_the_trunk(sets, tmp_path, trai
     val = cache_features(model, sets[1], recipe, tmp_path, dtype="fp32")
     cached, uncached = fit(model, train, val, recipe), fit(through, *sets, recipe)
     for name in ("train_loss", "val_loss"):
-        assert cached.values(name) == pytest.approx(uncached.values(name), abs=1e-6)
+        # BatchNorm is folded into the cached trunk's convolutions: another rounding, 2e-6 seen.
+        assert cached.values(name) == pytest.approx(uncached.values(name), abs=2e-5)
     for (name, a), b in zip(model.state_dict().items(), through.state_dict().values(), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-4), name
     whole = evaluate(model, sets[1], recipe)  # the model that learned from features predicts from pictures

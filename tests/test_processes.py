@@ -132,7 +132,7 @@ def test_features_are_made_once_and_read_by_all(script, tmp_path):
 
 def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_path):
     run = subprocess.Popen(
-        command(script, 2, tmp_path, "frozen", 10_000),
+        command(script, 2, tmp_path, "frozen", 10_000, -1),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -140,7 +140,7 @@ def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_
     try:
         deadline = time.monotonic() + 100
         while not (tmp_path / "last.pt").exists():
-            assert time.monotonic() < deadline and run.poll() is None
+            assert time.monotonic() < deadline and run.poll() is None, run.communicate()[1]
             time.sleep(0.1)
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
         if not children.exists():

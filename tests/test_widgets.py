@@ -109,11 +109,11 @@ def test_the_freezing_explorer_shows_what_was_measured_and_says_what_was_not(mon
     said = capsys.readouterr().out
     assert "5,130 trainable parameters; about 12 s" in said  # 512 × 10 weights and 10 biases
     assert "validation accuracy 42.0 % (40.0 to 44.0), 3 run(s)" in said
-    (recipe, pictures), options = asked[-1]
-    assert (recipe.epochs, recipe.batch_size, pictures, options) == (6, 32, 100, {"views": 2})
+    (recipe, pictures), _ = asked[-1]
+    assert (recipe.epochs, recipe.batch_size, pictures, recipe.cached_views) == (6, 32, 100, 2)
     start.value = "all"
     assert "not measured with this rate; measured are: 0.003" in capsys.readouterr().out
-    assert asked[-1][1] == {"views": None}
+    assert asked[-1][0][0].cached_views == 0
     rate.value = "0.003"
     said = capsys.readouterr().out
     assert "validation accuracy 50.0 %, 1 run(s)" in said and "11,181,642 trainable" in said
