@@ -21,7 +21,7 @@ from resnet_course import processes
 from resnet_course.batches import eval_batches
 from resnet_course.data.images import ImageSet
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import resnet18
+from resnet_course.resnet import resnet18, stage
 from resnet_course.transfer import folded, freeze, split_at, trunk_of
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -61,7 +61,7 @@ class Engine:
     def threaded(self) -> Iterator[None]:
         """Within it PyTorch uses the engine's number of threads; after it, as many as before."""
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
+        torch.set_num_threads((self.threads or before) * processes.workers_here())
         try:
             yield
         finally:
@@ -134,7 +134,8 @@ def probe(what: str = "pictures") -> Probe:
     with FlopCounterMode(display=False) as counter:
         _step(engines[0], what)()
     milliseconds = {(engine.precision, engine.memory_format): ms for engine, ms in times.items()}
-    return Probe(cores, memory_free(), milliseconds, by_threads, counter.get_total_flops())
+    found = Probe(cores, memory_free(), milliseconds, by_threads, counter.get_total_flops())
+    return processes.agreed(found)  # several processes must compute alike
 
 
 def _milliseconds(engines: list[Engine], what: str) -> dict[Engine, float]:
@@ -153,11 +154,12 @@ def _milliseconds(engines: list[Engine], what: str) -> dict[Engine, float]:
 
 def _step(engine: Engine, what: str) -> Callable[[], None]:
     """A training step: for "pictures" of all up to layer2, for "features" of layer4."""
-    network = resnet18(10)
     if what == "pictures":
-        part, x = split_at(network, "layer3")[0], torch.randn(16, 3, 96, 96)
+        stem = (nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        part = nn.Sequential(*stem, stage(64, 64, 2, stride=1), stage(64, 128, 2, stride=2))
+        x = torch.randn(16, 3, 96, 96)
     else:
-        part, x = network.layer4, torch.randn(64, 256, 6, 6)
+        part, x = stage(256, 512, 2, stride=2), torch.randn(64, 256, 6, 6)
     part, x = engine.place(part), engine.place(x)
 
     def step() -> None:

@@ -18,6 +18,9 @@ from resnet_course.console import quiet, say
 PATIENCE = datetime.timedelta(hours=2)  # how long the others wait while one decodes pictures or fills a cache
 
 
+_waiting_here = 0  # processes on this machine that wait for this one
+
+
 class ProcessLost(RuntimeError):
     """Another process of the run has ended, so that this one cannot go on. The message says what is kept."""
 
@@ -80,21 +83,28 @@ def _stopped(*_: Any) -> None:
 def first_here() -> Iterator[None]:
     """One process of every machine runs the block first; the others, after it, find its files made.
 
-    It may use all the cores meanwhile, because the others only wait.
+    It has the cores of the others meanwhile, because they only wait (see `workers_here`).
     """
     if count() == 1:
         yield
         return
-    leads, threads = _number("LOCAL_RANK", 0) == 0, torch.get_num_threads()
-    if not leads:
+    global _waiting_here
+    leads = _number("LOCAL_RANK", 0) == 0
+    if leads:
+        _waiting_here = count_here() - 1
+    else:
         dist.barrier()
-    torch.set_num_threads(threads * count_here() if leads else threads)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        _waiting_here = 0
     if leads:
         dist.barrier()
+
+
+def workers_here() -> int:
+    """How many times its own number of threads this process may use: more than 1 while others wait for it."""
+    return 1 + _waiting_here
 
 
 def share(whole: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class TrainingDiverged(RuntimeError):
 class History:
     """What one training run measured.
 
-    epochs: one dict an epoch: epoch (from 1), train_loss, train_accuracy, val_loss, val_accuracy,
-        learning_rate (the epoch's last), seconds.
+    epochs: one dict an epoch, of all phases: epoch (from 1), train_loss, train_accuracy, val_loss,
+        val_accuracy, learning_rate (the epoch's last), seconds.
     engine: where and in which precision it ran.
     interrupted: True if it was stopped by hand before its last epoch.
     """
@@ -268,9 +268,11 @@ def fit_linear(features: Tensor, labels: Tensor, num_classes: int, weight_decay:
 def _check_sets(
     model: ResNet, train: ImageSet | FeatureSet, val: ImageSet | FeatureSet, recipe: Recipe
 ) -> None:
-    if len(train) < 2 or len(val) < 1:
+    least = 2 * processes.count()
+    if len(train) < least or len(val) < 1:
         raise DataError(
-            f"{len(train)} pictures to train on and {len(val)} to validate on; it takes at least 2 and 1"
+            f"{len(train)} pictures to train on and {len(val)} to validate on; it takes at least {least} "
+            "and 1"
         )
     if recipe.mix != "none" and isinstance(train, FeatureSet):
         raise DataError(f"mix is {recipe.mix!r}, and features cannot be mixed as pictures are; take 'none'")
@@ -315,8 +317,11 @@ class _Run:
         if len(self.whole.phases) > 1:
             self.model.load_state_dict(self.best_weights if done == start else self.last_weights)
             freeze(self.model, phase.train_from, batchnorm_moves=phase.batchnorm_moves)
+        # All measure now, and agree: in the block where one works first, none could wait for the others.
+        for what in ("pictures", "features") if phase.cached_views else ():
+            cpu.choose(phase, what)
         self.train, self.val = self._sets()
-        self.engine = processes.agreed(cpu.choose(phase, self.train.kind))
+        self.engine = cpu.choose(phase, self.train.kind)
         self.engine.place(self.model)
         self.history.engine = str(self.engine)
         self.network = processes.averaging_gradients(taker(self.model, self.train))

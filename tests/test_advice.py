@@ -94,3 +94,11 @@ def test_the_freezing_table_holds_every_way_and_number_of_pictures():
             assert all(0 < accuracy < 100 for runs in cell.values() for accuracy in runs)
     best = {w: max(map(max, table["accuracy_percent"][w]["10"].values())) for w in ("fc", "scratch")}
     assert best["fc"] > best["scratch"] + 10, "with ten pictures a class, pretrained weights are far ahead"
+
+
+def test_the_frontier_table_holds_what_the_widget_needs():
+    table = advice.frontier_table()
+    assert table["data"] and table["weights"] and table["measured"]
+    for row in table["measured"].values():
+        assert row.keys() == {"size", "train_from", "epochs", "accuracy_percent", "seconds"}
+        assert 50 < row["accuracy_percent"] < 100 and row["seconds"] > 0

@@ -145,3 +145,12 @@ def test_lines_go_through_the_means_with_a_bar_from_least_to_most():
 def test_lines_have_looks_for_many_names():
     (axis,) = plots.lines({str(n): {0: n, 1: n} for n in range(9)}, "many", "x", "y").axes
     assert len(axis.get_legend().get_texts()) == 9
+
+
+def test_a_waterfall_shows_what_is_left_and_how_many_times_less():
+    (axis,) = plots.waterfall({"all": 600.0, "half": 300.0, "slower": 360.0}, "title").axes
+    assert axis.get_xlabel() == "minutes for all epochs"
+    assert [text.get_text() for text in axis.texts] == ["10.0 min", "5.0 min  (÷ 2.0)", "6.0 min  (÷ 0.8)"]
+    assert [bar.get_width() for bar in axis.patches[1::2]] == [10, 5, 6]
+    (axis,) = plots.waterfall({"all": 60.0, "less": 6.0}, "title").axes
+    assert axis.get_xlabel() == "seconds for all epochs"

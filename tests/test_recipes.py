@@ -34,6 +34,13 @@ def test_no_other_recipe_has_the_flaws():
         assert (recipe.batchnorm_moves or recipe.select_on_test) == (recipe is ORIGINAL), recipe.name
 
 
+def test_phases_are_in_order_and_their_epochs_add_up():
+    third = replace(LAPTOP, name="third", first=replace(LAPTOP, name="second", first=LAPTOP))
+    assert [phase.name for phase in third.phases] == ["laptop", "second", "third"]
+    assert third.all_epochs == 3 * LAPTOP.epochs and LAPTOP.phases == (LAPTOP,)
+    assert Recipe.from_dict(third.to_dict()) == third
+
+
 def test_round_trip_through_plain_values():
     for recipe in RECIPES.values():
         assert Recipe.from_dict(recipe.to_dict()) == recipe
@@ -55,6 +62,11 @@ def test_round_trip_through_plain_values():
             {"augmentation": "original", "mix": "mixup"},
             "mix is 'mixup', but the augmentation 'original' changes pictures one by one",
         ),
+        (
+            {"cached_views": 2, "train_from": "all"},
+            "cached_views is 2 and train_from 'all', but only what is",
+        ),
+        ({"cached_views": -1}, "cached_views is -1; it must be a whole number from 0 on"),
         ({"average": 1.0}, "average is 1.0 and layer_decay 1.0; the first must be from 0 up to"),
         ({"layer_decay": 0.0}, "average is 0.0 and layer_decay 0.0; the first must be from 0 up to"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0 and weight_decay 0.05; the first must be above 0"),

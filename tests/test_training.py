@@ -331,3 +331,72 @@ def test_averaging_goes_on_after_a_break_as_if_there_were_none(sets, tmp_path):
         assert fit(fresh_model(), *sets, recipe, tmp_path / "a").interrupted
     resumed = fit(fresh_model(), *sets, recipe, tmp_path / "a", resume=True)
     assert losses(resumed) == losses(whole)
+
+
+PHASES = replace(
+    TINY, epochs=2, first=replace(TINY, epochs=2, train_from="layer4", augmentation="flip", cached_views=2)
+)
+
+
+def test_phases_run_in_order_and_each_freezes_as_it_says(sets, tmp_path, monkeypatch):
+    model, before, frozen = fresh_model(), {}, []
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    end_epoch = training._Run.end_epoch
+
+    def watch(self, measured):
+        frozen.append(torch.equal(model.layer1[0].conv1.weight, before["layer1.0.conv1.weight"]))
+        end_epoch(self, measured)
+
+    monkeypatch.setattr(training._Run, "end_epoch", watch)
+    history = fit(model, *sets, PHASES, tmp_path / "out", home=tmp_path)
+    assert frozen == [True, True, False, False], "the first phase trains layer4 and head, the second all"
+    assert history.values("epoch") == [1, 2, 3, 4]
+    assert len(list((tmp_path / "features").glob("*.npy"))) == 2, "train and val, of the first phase alone"
+    saved = checkpoint.load(tmp_path / "out" / "best.pt")
+    assert saved.recipe == PHASES and saved.recipe.first.cached_views == 2
+
+
+def test_the_second_phase_begins_with_the_best_weights_of_the_first(sets, tmp_path, monkeypatch):
+    alone = freeze(fresh_model(), "layer4")
+    first = fit(alone, *sets, PHASES.first, home=tmp_path)  # leaves the best weights in the model
+    begins, train_epoch = [], training.train_epoch
+
+    def watch(run, train):
+        begins.append({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
+        return train_epoch(run, train)
+
+    monkeypatch.setattr(training, "train_epoch", watch)
+    both = fit(fresh_model(), *sets, PHASES, home=tmp_path)
+    assert both.values("train_loss")[:2] == pytest.approx(first.values("train_loss"), abs=1e-6)
+    for name, tensor in alone.state_dict().items():
+        assert torch.allclose(begins[2][name], tensor), name
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_phases_resume_wherever_they_were_stopped(sets, tmp_path, monkeypatch, stop_after):
+    whole = fit(fresh_model(), *sets, PHASES, home=tmp_path)
+    train_epoch = training.train_epoch
+
+    def stopping(run, train):
+        if len(run.history.epochs) == stop_after:
+            raise KeyboardInterrupt
+        return train_epoch(run, train)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_epoch", stopping)
+        assert fit(fresh_model(), *sets, PHASES, tmp_path / "out", home=tmp_path).interrupted
+    resumed = fit(fresh_model(), *sets, PHASES, tmp_path / "out", resume=True, home=tmp_path)
+    assert losses(resumed) == pytest.approx(losses(whole), abs=1e-5)
+
+
+def test_features_go_to_the_home_of_the_settings_if_no_other_is_named(sets, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
+    fit(freeze(fresh_model(), "layer4"), *sets, replace(PHASES.first, epochs=1))
+    assert len(list((tmp_path / "features").glob("*.npy"))) == 2
+
+
+def test_the_bar_says_what_is_left(sets):
+    run = training._Run(fresh_model(), *sets, TINY, None, None)
+    run.enter_phase()
+    run.started -= 60  # a minute for half an epoch
+    assert run.time_left(2, 4) == "about 7.0 min left"

@@ -256,3 +256,22 @@ def test_is_frozen_knows_what_freeze_did_and_what_it_did_not():
     assert not transfer.is_frozen(freeze(model, "layer3", batchnorm_moves=True), "layer3")
     by_hand = resnet18(3, width=8).requires_grad_(False).eval()  # the next train() would undo it
     assert not transfer.is_frozen(by_hand, "layer3")
+
+
+@pytest.mark.parametrize("train_from", ["layer1", "layer3", "layer4", "fc"])
+def test_a_folded_trunk_gives_the_same_and_leaves_the_network_as_it_was(train_from):
+    torch.manual_seed(0)
+    model = freeze(resnet18(3, width=8), train_from)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.uniform_(module.bias, -1, 1)
+    trunk, x = transfer.trunk_of(model, train_from), torch.randn(2, 3, 40, 40)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    folded = transfer.folded(trunk)
+    with torch.no_grad():
+        assert torch.allclose(folded(x), trunk.eval()(x), rtol=1e-3, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

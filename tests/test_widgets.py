@@ -119,3 +119,24 @@ def test_the_freezing_explorer_shows_what_was_measured_and_says_what_was_not(mon
     assert "validation accuracy 50.0 %, 1 run(s)" in said and "11,181,642 trainable" in said
     count.value = "all"
     assert asked[-1][0][1] == 4500
+
+
+def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeypatch, capsys):
+    monkeypatch.setattr(widgets.cpu, "estimate", lambda recipe, *_: 60.0 * recipe.epochs)
+    rows = {
+        "near": {"size": 96, "train_from": "layer4", "accuracy_percent": 91.0},
+        "far": {"size": 64, "train_from": "all", "accuracy_percent": 90.0},
+    }
+    builder = widgets.recipe_builder({"measured": rows}, 45_000)
+    (size, train_from, views), (epochs,) = (
+        find(builder, k) for k in (ipywidgets.Dropdown, ipywidgets.IntSlider)
+    )
+    epochs.value = 3
+    said = capsys.readouterr().out
+    assert "45,000 pictures: about 3.0 minutes" in said
+    assert said.index("near: 91.0 %") < said.index("far: 90.0 %")
+    train_from.value = "all"
+    assert "only what is frozen can be kept" in capsys.readouterr().out
+    views.value = 0
+    said = capsys.readouterr().out
+    assert said.index("far: 90.0 %") < said.index("near: 91.0 %") and size.value == 96

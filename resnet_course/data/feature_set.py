@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -13,32 +12,34 @@ from torch import Tensor
 
 from resnet_course.data.images import LabelledSet
 
-RELEASE = 256 * 2**20  # bytes read from a file before its pages are given back to the system
-
 
 class ArrayFile:
-    """A numpy array in a .npy file, of which rows are copied out. The rest stays on the disk.
+    """A numpy array in a .npy file, of which rows are read as they are asked for. The rest stays on the disk.
 
-    Pages of a mapped file that were once read count as memory of the process. They are given back after
-    every 256 MB, so that the memory in use does not grow with the file. (Windows has no such call, and
-    takes them back when it needs them.)
+    Plain reads, not a mapped file: a mapped page counts as memory of the process, and the system maps the
+    pages around it too. A training on features of 1.7 GB stood at 3.1 GB so.
+
+    shape: of the array. dtype: of its numbers.
     """
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            self.mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self.array = np.frombuffer(self.mapped, dtype, offset=file.tell()).reshape(shape)
-        self.unreleased = 0
+        self.file = path.open("rb", buffering=0)
+        np.lib.format.read_magic(self.file)
+        self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(self.file)
+        self.begin = self.file.tell()
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
 
     def rows(self, views: np.ndarray, places: np.ndarray) -> np.ndarray:
         """array[views[i], places[i]] for every i, as a new array."""
-        rows = self.array[views, places]
-        self.unreleased += rows.nbytes
-        if self.unreleased > RELEASE and hasattr(mmap, "MADV_DONTNEED"):
-            self.mapped.madvise(mmap.MADV_DONTNEED)
-            self.unreleased = 0
+        rows = np.empty((len(places), *self.shape[2:]), self.dtype)
+        size = rows[:1].nbytes
+        for row, view, place in zip(rows, views.tolist(), places.tolist(), strict=True):
+            self.file.seek(self.begin + (view * self.shape[1] + place) * size)
+            if self.file.readinto(row.reshape(-1).view(np.uint8).data) != size:
+                raise OSError(f"{self.file.name} is shorter than it was: it was changed while it was read")
         return rows
 
 
@@ -70,7 +71,7 @@ class FeatureSet(LabelledSet):
     @property
     def views(self) -> int:
         """How many views of every picture there are."""
-        return len(self.file.array)
+        return self.file.shape[0]
 
     def subset(self, indices: Tensor) -> FeatureSet:
         """The pictures at `indices` (int64 [M]), in that order. The file stays the same."""
