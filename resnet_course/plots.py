@@ -12,6 +12,7 @@ from torch import Tensor
 
 from resnet_course.data.images import ImageSet, read_picture
 from resnet_course.evaluation import Predictions
+from resnet_course.metrics import Bin
 from resnet_course.prediction import Picture, Prediction
 from resnet_course.training import History
 
@@ -225,22 +226,25 @@ def bars(
     return figure
 
 
-def waterfall(minutes: Mapping[str, float], title: str) -> Figure:
+def waterfall(seconds: Mapping[str, float], title: str) -> Figure:
     """What is left after each saving, from top to bottom; pale: what that saving took away.
 
-    minutes: by the name of the step, in order; the first is where it all begins.
+    seconds: by the name of the step, in order; the first is where it all begins. Long times are drawn in
+        minutes.
     """
-    names, left = list(minutes), list(minutes.values())
+    names, left = list(seconds), list(seconds.values())
+    unit, name, short = (60, "minutes", "min") if left[0] > 300 else (1, "seconds", "s")
+    left = [value / unit for value in left]
     figure, axis = plt.subplots(figsize=(9, 0.5 * len(names) + 1.4), layout="constrained")
     for row, (before, now) in enumerate(zip([left[0], *left], left, strict=False)):
         axis.barh(row, max(before, now), color=GREY, alpha=0.35)
         axis.barh(row, now, color=VERMILION if row == 0 else BLUE)
         times = "" if row == 0 else f"  (÷ {before / now:.1f})"
         place = (max(before, now), row)
-        axis.annotate(f"{now:,.1f} min{times}", place, xytext=(5, -4), textcoords="offset points")
+        axis.annotate(f"{now:,.1f} {short}{times}", place, xytext=(5, -4), textcoords="offset points")
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
-    axis.set(xlabel="minutes for all epochs", xlim=(0, 1.25 * max(left)))
+    axis.set(xlabel=f"{name} for all epochs", xlim=(0, 1.25 * max(left)))
     axis.grid(alpha=0.3, axis="x")
     figure.suptitle(title)
     return figure
@@ -292,7 +296,11 @@ def accuracy_against_seconds(
         spread = [[accuracy - min(accuracies)], [max(accuracies) - accuracy]]
         color = BLUE if name in best or not front else GREY
         axis.errorbar(seconds, accuracy, spread, fmt="o", color=color, capsize=4)
-        axis.annotate(name, (seconds, accuracy), xytext=(7, 4), textcoords="offset points")
+        late = seconds > 0.6 * max(
+            s for s, _ in means.values()
+        )  # its name goes to the left, where there is room
+        place = {"xytext": (-7, 6), "ha": "right"} if late else {"xytext": (7, -10)}
+        axis.annotate(name, (seconds, accuracy), textcoords="offset points", fontsize=9, **place)
     if front:
         line = sorted(tuple(means[name]) for name in best)
         axis.plot(*zip(*line, strict=True), "--", color=BLUE, zorder=0, label="no other choice beats these")
@@ -363,6 +371,100 @@ def lines(
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
+    figure.suptitle(title)
+    return figure
+
+
+def confusion(matrix: Tensor, classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix twice: as counts, and as shares of each true class.
+
+    matrix: int64 [C, C], row = the true class, column = the predicted one. classes: in the matrix's order.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
+    counts = matrix.numpy()
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    mistakes = shares * (1 - np.eye(len(classes)))
+    for axis, values, what in ((axes[0], counts, "pictures"), (axes[1], shares, "% of the true class")):
+        axis.imshow(mistakes, cmap="Oranges", vmin=0)  # the right ones are many and would hide the others
+        for (row, column), value in np.ndenumerate(values):
+            text = f"{value:,}" if values is counts else f"{100 * value:.0f}" if value >= 0.005 else ""
+            axis.text(column, row, text, ha="center", va="center", fontsize=8)
+        axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        axis.set_yticks(range(len(classes)), classes)
+        axis.set(xlabel="predicted class", ylabel="true class", title=what)
+    figure.suptitle(title)
+    return figure
+
+
+def reliability(bins: Mapping[str, Sequence[Bin]], title: str) -> Figure:
+    """Accuracy against confidence, a panel for each name, and under it how many predictions each bar holds.
+
+    bins: by name, as `metrics.reliability` returns them.
+    """
+    figure, axes = plt.subplots(
+        2,
+        len(bins),
+        figsize=(5.2 * len(bins), 5.4),
+        layout="constrained",
+        height_ratios=(3, 1),
+        sharex=True,
+        squeeze=False,
+    )
+    for (upper, lower), (name, found) in zip(axes.T, bins.items(), strict=True):
+        filled = [b for b in found if b.count]
+        middle, width = [(b.low + b.high) / 2 for b in filled], found[0].high - found[0].low
+        upper.bar(middle, [b.accuracy for b in filled], 0.95 * width, color=BLUE, label="accuracy")
+        upper.plot(
+            [b.confidence for b in filled], [b.accuracy for b in filled], "o", color="black", markersize=3
+        )
+        upper.plot([0, 1], [0, 1], "--", color=VERMILION, label="confidence = accuracy")
+        upper.set(title=name, ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        upper.legend(loc="upper left", fontsize=9)
+        lower.bar(middle, [b.count for b in filled], 0.95 * width, color=GREY)
+        lower.set(xlabel="confidence", ylabel="predictions")
+    figure.suptitle(title)
+    return figure
+
+
+def gallery(images: Tensor, captions: Sequence[str], title: str, columns: int = 4) -> Figure:
+    """Pictures with a caption each. images: uint8 [N, 3, H, W]."""
+    count = -(-len(images) // columns)
+    figure, axes = plt.subplots(
+        count, columns, figsize=(2.6 * columns, 2.9 * count), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
+        axis.imshow(to_array(image))
+        axis.set_title(caption, fontsize=9)
+    figure.suptitle(title)
+    return figure
+
+
+def heat_maps(images: Tensor, maps: Mapping[str, Tensor], captions: Sequence[str], title: str) -> Figure:
+    """Pictures in the first row, and under them a row for each name with its heat maps laid over them.
+
+    images: uint8 [N, 3, H, W]. maps: by name, float [N, h, w], 0 to 1.
+    """
+    figure, axes = plt.subplots(
+        1 + len(maps),
+        len(images),
+        figsize=(1.9 * len(images) + 1, 2.1 * (1 + len(maps))),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    side = images.shape[-1]
+    for column, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        for row, axis in enumerate(axes[:, column]):
+            axis.imshow(to_array(image), extent=(0, side, side, 0))
+            if row:
+                heat = list(maps.values())[row - 1][column]
+                axis.imshow(heat, cmap="inferno", alpha=0.55, vmin=0, vmax=1, extent=(0, side, side, 0))
+        axes[0, column].set_title(caption, fontsize=9)
+    for axis, name in zip(axes[:, 0], ("picture", *maps), strict=True):
+        axis.set_ylabel(name)
     figure.suptitle(title)
     return figure
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from resnet_course import checkpoint, cpu
 from resnet_course.batches import to_input
 from resnet_course.checkpoint import Checkpoint
-from resnet_course.data.images import read_picture, square
+from resnet_course.data.images import PictureError, read_picture, square
 from resnet_course.evaluation import mean_logits, views_of
 
 Picture = str | os.PathLike | bytes | Image | np.ndarray
@@ -76,6 +77,26 @@ class Classifier:
         inputs = self.engine.place(to_input(torch.stack(list(views)), self.recipe))
         logits = mean_logits(self.model, views_of(inputs, self.recipe))
         return [self._prediction(row) for row in logits.softmax(1)]
+
+    def predict_many(
+        self, pictures: Iterable[Picture], batch_size: int = 32
+    ) -> Iterator[Prediction | PictureError]:
+        """Classify any number of pictures, batch by batch, in their order.
+
+        Only one batch is in memory. Yields a PictureError in the place of a picture that cannot be read.
+        """
+        rest = iter(pictures)
+        while batch := list(itertools.islice(rest, batch_size)):
+            views: list[Tensor | PictureError] = []
+            for picture in batch:
+                try:
+                    views.append(self.view(picture))
+                except PictureError as error:
+                    views.append(error)
+            readable = [view for view in views if isinstance(view, Tensor)]
+            found = iter(self.predict_views(readable) if readable else ())
+            for view in views:
+                yield next(found) if isinstance(view, Tensor) else view
 
     def _prediction(self, probabilities: Tensor) -> Prediction:
         ranked = probabilities.sort(descending=True, stable=True)

@@ -1,0 +1,37 @@
+"""Where a network looks: Grad-CAM, the parts of a feature map that speak for a class."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from resnet_course.resnet import ResNet, eval_mode
+from resnet_course.transfer import split_at
+
+
+def grad_cam(model: ResNet, inputs: Tensor, classes: Tensor | None = None, layer: str = "layer4") -> Tensor:
+    """A heat map for each picture, as large as the picture: float32 [N, H, W], 0 to 1.
+
+    The maps that come out of `layer` are added up, each weighted by the mean gradient of the class's logit
+    with respect to it; what speaks against the class (below 0) is dropped.
+    inputs: float32 [N, 3, H, W] as `to_input` returns them. classes: int64 [N], for which class; None: the
+    predicted one. layer: "layer1" … "layer4". A picture with nothing that speaks for the class gives zeros.
+    Source: Selvaraju et al., "Grad-CAM", 2016 (arXiv 1610.02391).
+    """
+    after = {"layer1": "layer2", "layer2": "layer3", "layer3": "layer4", "layer4": "fc"}
+    if layer not in after:
+        raise ValueError(f"layer is {layer!r}; it must be one of: {', '.join(after)}")
+    trunk, head = split_at(model, after[layer])
+    with eval_mode(model), torch.enable_grad():
+        with torch.no_grad():
+            maps = trunk(inputs)
+        maps = maps.detach().requires_grad_()  # nothing before the maps needs a gradient
+        logits = head(maps)
+        classes = logits.argmax(1) if classes is None else classes
+        chosen = logits.gather(1, classes[:, None]).sum()
+        (gradients,) = torch.autograd.grad(chosen, maps)
+    weights = gradients.mean((2, 3), keepdim=True)
+    heat = (weights * maps.detach()).sum(1, keepdim=True).relu()
+    heat = F.interpolate(heat, inputs.shape[-2:], mode="bilinear")[:, 0]
+    return heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)
