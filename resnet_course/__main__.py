@@ -210,20 +210,22 @@ def _predict(options: argparse.Namespace) -> int:
     from resnet_course.prediction import Classifier
 
     classifier = Classifier.load(options.checkpoint)
-    results, bad = [], 0
-    for path in options.pictures:
-        try:
-            prediction = classifier.predict(path)
-        except PictureError as error:
+    good = bad = 0
+    if options.json:
+        print("[", end="")
+    # One by one as they come: of ten thousand pictures no list is kept.
+    for path, found in zip(options.pictures, classifier.predict_many(options.pictures), strict=True):
+        if isinstance(found, PictureError):
             bad += 1
-            print(f"resnet-course: {error}", file=sys.stderr)
+            print(f"resnet-course: {found}", file=sys.stderr)
             continue
         if options.json:
-            results.append({"path": str(path), **vars(prediction)})
+            print(",\n" if good else "\n", json.dumps({"path": str(path), **vars(found)}), sep="", end="")
         else:
-            print(f"{path}: {prediction.label} ({prediction.confidence:.1%})")
+            print(f"{path}: {found.label} ({found.confidence:.1%})")
+        good += 1
     if options.json:
-        print(json.dumps(results, indent=1))
+        print("\n]")
     return 2 if bad else 0
 
 

@@ -104,7 +104,6 @@ def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, flo
     return max(0.0, low), min(1.0, high)
 
 
-@torch.inference_mode()
 def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe) -> Predictions:
     """Run a network over all pictures, in eval mode, as the recipe's input size and normalisation ask.
 
@@ -114,10 +113,10 @@ def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe)
     if not len(image_set):
         raise ValueError(f"{image_set.name} has no pictures to evaluate on")
     network, engine = taker(model, image_set), cpu.choose(recipe, image_set.kind)
-    engine.place(model)
+    engine.place(model)  # outside of inference mode, or its weights could take no gradient afterwards
     total = count_batches(len(image_set), recipe, train=False)
     logits = []
-    with eval_mode(model), engine.threaded():
+    with torch.inference_mode(), eval_mode(model), engine.threaded():
         for views in progress(_views(image_set, recipe), total=total, description="evaluating"):
             with engine.autocast():
                 logits.append(mean_logits(network, map(engine.place, views)).cpu())

@@ -388,7 +388,8 @@ def confusion(matrix: Tensor, classes: Sequence[str], title: str) -> Figure:
         axis.imshow(mistakes, cmap="Oranges", vmin=0)  # the right ones are many and would hide the others
         for (row, column), value in np.ndenumerate(values):
             text = f"{value:,}" if values is counts else f"{100 * value:.0f}" if value >= 0.005 else ""
-            axis.text(column, row, text, ha="center", va="center", fontsize=8)
+            color = "white" if mistakes[row, column] > 0.7 * mistakes.max() > 0 else "black"
+            axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
         axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
         axis.set_yticks(range(len(classes)), classes)
         axis.set(xlabel="predicted class", ylabel="true class", title=what)

@@ -15,7 +15,8 @@ from torch import Tensor
 from resnet_course import checkpoint, cpu
 from resnet_course.batches import to_input
 from resnet_course.checkpoint import Checkpoint
-from resnet_course.data.images import PictureError, read_picture, square
+from resnet_course.console import say
+from resnet_course.data.images import PictureError, count_frames, read_picture, square
 from resnet_course.evaluation import mean_logits, views_of
 
 Picture = str | os.PathLike | bytes | Image | np.ndarray
@@ -60,6 +61,8 @@ class Classifier:
         Returns uint8 [3, side, side]. Raises PictureError.
         """
         side = self.checkpoint.side
+        if isinstance(picture, str | os.PathLike) and (frames := count_frames(picture)) > 1:
+            say(f"{picture} has {frames} frames; the first one is taken")
         pixels = square(read_picture(picture, at_least=side), side)
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 

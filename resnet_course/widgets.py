@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from resnet_course import anatomy, augment, cpu, plots
-from resnet_course.data.images import PictureError, read_picture
+from resnet_course.batches import to_input
+from resnet_course.corruptions import CORRUPTIONS, corrupt
+from resnet_course.data.images import ImageSet, PictureError, read_picture
+from resnet_course.gradcam import grad_cam
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import Recipe
 from resnet_course.resnet import resnet18
@@ -181,6 +184,47 @@ def recipe_builder(table: Mapping[str, Any], pictures: int) -> ipywidgets.Widget
             print(f"measured: {name}: {row['accuracy_percent']:.1f} % of the validation pictures")
 
     choices = {"size": size, "train_from": train_from, "epochs": epochs, "views": views}
+    return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
+
+
+def prediction_explorer(
+    classifier: Classifier, image_set: ImageSet, temperature: float = 1.0
+) -> ipywidgets.Widget:
+    """Choose or upload a picture, damage it, move the threshold; see prediction, probabilities, Grad-CAM.
+
+    image_set: pictures to choose from. temperature: divides the logits before the softmax.
+    """
+    chosen = ipywidgets.IntSlider(0, 0, len(image_set) - 1, description="picture")
+    button = ipywidgets.FileUpload(accept="image/*", multiple=False, description="or a file")
+    damage = ipywidgets.Dropdown(options=("none", *CORRUPTIONS), description="damage")
+    strength = ipywidgets.IntSlider(3, 1, 5, description="strength")
+    threshold = ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="sure from")
+
+    def show(chosen: int, upload: Any, damage: str, strength: int, threshold: float) -> None:
+        view = image_set.images[chosen]
+        try:
+            for content in uploaded(upload):
+                view = classifier.view(content)
+        except PictureError as error:
+            print(error)
+            return
+        views = view[None] if damage == "none" else corrupt(view[None], damage, strength)
+        with torch.no_grad():
+            inputs = to_input(views, classifier.recipe)
+            probabilities = (classifier.model(inputs) / temperature).softmax(1)[0]
+        surest, label = probabilities.max(0)
+        answer = f"{classifier.classes[label]} ({surest:.0%})"
+        if surest < threshold:
+            answer = f"I don't know; {answer} is not enough"
+        print(answer)
+        for value, index in zip(*probabilities.topk(min(3, len(probabilities))), strict=True):
+            print(f"{value:6.1%}  {classifier.classes[index]}")
+        heat = {"looks at": grad_cam(classifier.model, inputs)}
+        plots.heat_maps(views, heat, [f"damage: {damage}"], answer)
+        plt.show()
+
+    choices = {"chosen": chosen, "upload": button, "damage": damage, "strength": strength}
+    choices["threshold"] = threshold
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 

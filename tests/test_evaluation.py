@@ -122,3 +122,12 @@ def test_two_views_are_the_mean_of_a_picture_and_its_mirror_image():
 def test_an_empty_set_is_refused():
     with pytest.raises(ValueError, match="noise has no pictures to evaluate on"):
         evaluate(resnet18(4, width=8), noise_set(0), REDUCED)
+
+
+def test_a_network_that_was_evaluated_first_can_still_take_gradients():
+    model = resnet18(3, width=8)
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    pictures = ImageSet(images, torch.zeros(4, dtype=torch.int64), ("a", "b", "c"), "black")
+    evaluate(model, pictures, REDUCED)  # it moves the weights into another memory layout
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert model.conv1.weight.grad is not None

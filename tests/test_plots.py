@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_course import plots
+from resnet_course import metrics, plots
 from resnet_course.data import shapes
 from resnet_course.evaluation import Predictions
 from resnet_course.prediction import Prediction
@@ -154,3 +154,32 @@ def test_a_waterfall_shows_what_is_left_and_how_many_times_less():
     assert [bar.get_width() for bar in axis.patches[1::2]] == [10, 5, 6]
     (axis,) = plots.waterfall({"all": 60.0, "less": 6.0}, "title").axes
     assert axis.get_xlabel() == "seconds for all epochs"
+
+
+def test_a_confusion_matrix_is_drawn_as_counts_and_as_shares():
+    matrix = torch.tensor([[8, 2], [0, 0]])
+    counts, shares = plots.confusion(matrix, ("cat", "dog"), "title").axes
+    assert [text.get_text() for text in counts.texts] == ["8", "2", "0", "0"]
+    assert [text.get_text() for text in shares.texts] == ["80", "20", "", ""]
+    assert (counts.get_xlabel(), counts.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_reliability_draws_the_bins_that_hold_something():
+    bins = [metrics.Bin(0, 0.5, 0, None, None), metrics.Bin(0.5, 1, 4, 0.9, 0.75)]
+    upper, _, lower, _ = plots.reliability({"a": bins, "b": bins}, "title").axes
+    assert [bar.get_height() for bar in upper.patches] == [0.75]
+    assert [bar.get_height() for bar in lower.patches] == [4]
+
+
+def test_a_gallery_and_heat_maps_have_a_caption_for_each_picture():
+    images = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
+    figure = plots.gallery(images, list("abcde"), "title", columns=4)
+    assert [axis.get_title() for axis in figure.axes][:5] == list("abcde") and len(figure.axes) == 8
+    figure = plots.heat_maps(
+        images, {"one": torch.rand(5, 4, 4), "two": torch.rand(5, 4, 4)}, list("abcde"), "t"
+    )
+    assert len(figure.axes) == 15 and [axis.get_ylabel() for axis in figure.axes][::5] == [
+        "picture",
+        "one",
+        "two",
+    ]

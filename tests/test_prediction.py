@@ -1,6 +1,9 @@
 """From a checkpoint and any picture to a class, the way the pictures of its evaluation went."""
 
 import io
+import subprocess
+import sys
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -93,3 +96,110 @@ def test_bad_pictures_and_bad_checkpoints_are_one_line(saved, tmp_path):
         assert "\n" not in str(error.value)
     with pytest.raises(CheckpointError):
         Classifier.load(bad)
+
+
+def test_many_pictures_are_predicted_batch_by_batch_in_their_order(saved, tmp_path):
+    bad = tmp_path / "text.jpg"
+    bad.write_text("hello")
+    arrays = [pixels(40, 50, seed) for seed in range(7)]
+    asked = []
+
+    def pictures():
+        for number, picture in enumerate([*arrays[:3], bad, *arrays[3:], tmp_path / "absent.png"]):
+            asked.append(number)
+            yield picture
+
+    classifier = Classifier.load(saved)
+    answers = classifier.predict_many(pictures(), batch_size=4)
+    first = next(answers)
+    assert len(asked) == 4, "no more than a batch is read ahead"
+    answers = [first, *answers]
+    assert [isinstance(answer, PictureError) for answer in answers] == [False] * 3 + [True] + [False] * 4 + [
+        True
+    ]
+    right = [answer for answer in answers if not isinstance(answer, PictureError)]
+    for array, answer in zip(arrays, right, strict=True):
+        assert answer.probabilities == pytest.approx(classifier.predict(array).probabilities, abs=1e-6)
+    assert list(classifier.predict_many([])) == []
+
+
+def test_of_an_animation_the_first_frame_is_taken_and_that_is_said(saved, tmp_path, capsys):
+    frames = [Image.fromarray(pixels(40, 40, seed)) for seed in range(3)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "still.gif")
+    classifier = Classifier.load(saved)
+    moving = classifier.predict(tmp_path / "moving.gif")
+    assert "moving.gif has 3 frames; the first one is taken" in capsys.readouterr().err
+    still = classifier.predict(tmp_path / "still.gif")
+    assert capsys.readouterr().err == "" and still.probabilities == pytest.approx(
+        moving.probabilities, abs=0.02
+    )
+
+
+def encoded(form, mode="RGB", size=(40, 40), **options):
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, form, **options)
+    return file.getvalue()
+
+
+def bomb():
+    """A PNG that claims to be 60,000 pixels a side."""
+    small = encoded("PNG", "L")
+    header = b"IHDR" + (60_000).to_bytes(4) * 2 + small[24:29]
+    return small[:12] + header + zlib.crc32(header).to_bytes(4) + small[33:]
+
+
+STRANGE = {
+    "empty.png": b"",
+    "text.jpg": b"these are words, not a picture",
+    "cut.jpg": encoded("JPEG", size=(400, 400))[:300],
+    "bomb.png": bomb(),
+    "phone.heic": b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200),
+}
+UNUSUAL = {
+    "one.png": encoded("PNG", size=(1, 1)),
+    "thread.png": encoded("PNG", size=(10_000, 1)),
+    "deep.tif": encoded("TIFF", "I;16"),
+    "float.tif": encoded("TIFF", "F"),
+    "print.jpg": encoded("JPEG", "CMYK"),
+    "see through.png": encoded("PNG", "P", transparency=0),
+    "a spaced näme.png": encoded("PNG"),
+}
+
+
+@pytest.mark.parametrize("name", [*STRANGE, *UNUSUAL])
+def test_whatever_a_file_holds_there_is_a_prediction_or_one_clear_line(saved, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes((STRANGE | UNUSUAL)[name])
+    (answer,) = Classifier.load(saved).predict_many([path])
+    if name in UNUSUAL:
+        assert answer.label in ("cat", "dog", "eel")
+    else:
+        assert isinstance(answer, PictureError) and str(answer).startswith(f"{path}: ")
+        assert "\n" not in str(answer)
+
+
+def test_a_folder_and_a_missing_file_are_named(saved, tmp_path):
+    folder, missing = Classifier.load(saved).predict_many([tmp_path, tmp_path / "no.png"])
+    assert "is a folder; give the path of a picture file" in str(folder)
+    assert "there is no such file" in str(missing)
+
+
+MANY = """
+import resource, sys
+from resnet_course.prediction import Classifier
+classifier = Classifier.load(sys.argv[1])
+peaks = []
+for number, answer in enumerate(classifier.predict_many([sys.argv[2]] * 1_500)):
+    if number in (300, 1_499):
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peaks[1] - peaks[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux gives it")
+def test_thousands_of_pictures_take_no_more_memory_than_hundreds(saved, tmp_path):
+    Image.fromarray(pixels(32, 32)).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", MANY, str(saved), str(tmp_path / "a.png")]
+    grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert grown < 20, "megabytes"

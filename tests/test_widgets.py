@@ -140,3 +140,17 @@ def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeyp
     views.value = 0
     said = capsys.readouterr().out
     assert said.index("far: 90.0 %") < said.index("near: 91.0 %") and size.value == 96
+
+
+def test_the_prediction_explorer_answers_or_says_that_it_does_not_know(shown, capsys):
+    state = resnet18(10, width=8).state_dict()
+    classifier = Classifier(Checkpoint(state, shapes.CLASSES, 32, "shapes", REDUCED))
+    explorer = widgets.prediction_explorer(classifier, shapes.draw(5, seed=0))
+    chosen, strength = find(explorer, ipywidgets.IntSlider)
+    (damage,), (threshold,) = (find(explorer, k) for k in (ipywidgets.Dropdown, ipywidgets.FloatSlider))
+    threshold.value = 1.0
+    assert "I don't know" in capsys.readouterr().out
+    threshold.value = 0.0
+    assert "I don't know" not in capsys.readouterr().out
+    chosen.value, damage.value, strength.value = 3, "occlusion", 5
+    assert shown and len(shown) >= 5

@@ -207,6 +207,14 @@ def read_picture(source: str | PathLike | bytes | Image.Image | np.ndarray, at_l
     raise PictureError(f"{name}: {reason}")
 
 
+def count_frames(path: str | PathLike) -> int:
+    """How many frames an animation has; 1 for all other files, also for what is no picture."""
+    with suppress(Exception), Image.open(path) as picture:
+        if picture.format in ("GIF", "PNG", "WEBP"):  # photographs of phones hold a preview as a second frame
+            return getattr(picture, "n_frames", 1)
+    return 1
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     """A copy in 8-bit RGB, upright."""
     if 0 in picture.size:

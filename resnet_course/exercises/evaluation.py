@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: confusion matrix, accuracy interval, calibration error, five bugs."""
+"""Exercises of notebook 05: accuracy interval, confusion matrix, calibration error, five bugs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,78 @@ from resnet_course.exercises.core import Exercise, Mistake, must_be_function
 MODULE = "evaluation"
 
 
-# 1: confusion matrix
+# 1: interval
+
+
+def check_interval(answer: Callable[[int, int], tuple[float, float]]) -> None:
+    """Compare with Wilson's interval, and recognise the other ones."""
+    must_be_function(answer, "ex.q1.check(my_interval)")
+    for right, total in ((30, 32), (500, 1000), (0, 10), (10, 10)):
+        found = answer(right, total)
+        if not (isinstance(found, tuple | list) and len(found) == 2):
+            raise Mistake("Return two numbers: the lower and the upper end.")
+        low, high = (float(end) for end in found)
+        wanted = wilson_interval(right, total)
+        here = f"For {right} of {total} right"
+        if all(math.isclose(a, b, abs_tol=2e-4) for a, b in zip((low, high), wanted, strict=True)):
+            continue
+        if all(math.isclose(a, 100 * b, abs_tol=0.02) for a, b in zip((low, high), wanted, strict=True)):
+            raise Mistake("These are percents. Return shares, from 0 to 1.")
+        if math.isclose(low, wanted[1], abs_tol=2e-4) and math.isclose(high, wanted[0], abs_tol=2e-4):
+            raise Mistake("The ends are swapped: the lower one comes first.")
+        share = right / total
+        plain = 1.96 * math.sqrt(share * (1 - share) / total)
+        if math.isclose(high - low, 2 * plain, abs_tol=2e-4):
+            raise Mistake(
+                f"{here} this is share ± z × standard error. It goes above 1 for few pictures, and says ± 0 "
+                "if all are right. Wilson's formula does not."
+            )
+        z_free = wilson_interval(right, total, 1.0)
+        if all(math.isclose(a, b, abs_tol=2e-4) for a, b in zip((low, high), z_free, strict=True)):
+            raise Mistake("This covers 68 of 100 cases: z is 1. For 95 of 100 it is 1.96.")
+        raise Mistake(
+            f"{here} it is {wanted[0]:.4f} to {wanted[1]:.4f}, and you have {low:.4f} to {high:.4f}."
+        )
+
+
+q1 = Exercise(
+    MODULE,
+    "q1",
+    stub='''
+def my_interval(right, total):
+    """Wilson's 95% interval for an accuracy: (low, high), shares from 0 to 1.
+
+    With p = right / total, n = total and z = 1.96:
+    centre = (p + z²/2n) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/4n²) / (1 + z²/n).
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "Compute 1 + z²/n once; both parts are divided by it.",
+        "spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))",
+    ),
+    source='''
+import math
+
+
+def my_interval(right, total):
+    """Wilson's 95% interval for an accuracy: (low, high), shares from 0 to 1.
+
+    With p = right / total, n = total and z = 1.96:
+    centre = (p + z²/2n) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/4n²) / (1 + z²/n).
+    """
+    p, z = right / total, 1.96
+    below = 1 + z * z / total
+    centre = (p + z * z / (2 * total)) / below
+    spread = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / below
+    return centre - spread, centre + spread
+''',
+    checker=check_interval,
+    praise="Now every accuracy that you quote can have its interval.",
+)
+
+
+# 2: confusion matrix
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
 SAID = torch.tensor([0, 0, 1, 1, 2, 2, 2, 2, 0, 2])
@@ -30,7 +101,7 @@ def _counts(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
 
 def check_confusion(answer: Callable[[Tensor, Tensor, int], Tensor]) -> None:
     """Compare on small sets, with a class that is absent, and recognise what is transposed or normalised."""
-    must_be_function(answer, "ex.q1.check(my_confusion_matrix)")
+    must_be_function(answer, "ex.q2.check(my_confusion_matrix)")
     for labels, predicted, classes in ((LABELS, SAID, 3), (LABELS, SAID, 5), (SAID[:0], SAID[:0], 2)):
         matrix = answer(labels, predicted, classes)
         if not isinstance(matrix, Tensor):
@@ -71,9 +142,9 @@ def _name_matrix(matrix: Tensor, wanted: Tensor) -> None:
     )
 
 
-q1 = Exercise(
+q2 = Exercise(
     MODULE,
-    "q1",
+    "q2",
     stub='''
 def my_confusion_matrix(labels, predicted, classes):
     """How often each true class was predicted as each class, without a loop.
@@ -102,77 +173,6 @@ def my_confusion_matrix(labels, predicted, classes):
 ''',
     checker=check_confusion,
     praise="One line, and no class is lost.",
-)
-
-
-# 2: interval
-
-
-def check_interval(answer: Callable[[int, int], tuple[float, float]]) -> None:
-    """Compare with Wilson's interval, and recognise the other ones."""
-    must_be_function(answer, "ex.q2.check(my_interval)")
-    for right, total in ((30, 32), (500, 1000), (0, 10), (10, 10)):
-        found = answer(right, total)
-        if not (isinstance(found, tuple | list) and len(found) == 2):
-            raise Mistake("Return two numbers: the lower and the upper end.")
-        low, high = (float(end) for end in found)
-        wanted = wilson_interval(right, total)
-        here = f"For {right} of {total} right"
-        if all(math.isclose(a, b, abs_tol=2e-4) for a, b in zip((low, high), wanted, strict=True)):
-            continue
-        if all(math.isclose(a, 100 * b, abs_tol=0.02) for a, b in zip((low, high), wanted, strict=True)):
-            raise Mistake("These are percents. Return shares, from 0 to 1.")
-        if math.isclose(low, wanted[1], abs_tol=2e-4) and math.isclose(high, wanted[0], abs_tol=2e-4):
-            raise Mistake("The ends are swapped: the lower one comes first.")
-        share = right / total
-        plain = 1.96 * math.sqrt(share * (1 - share) / total)
-        if math.isclose(high - low, 2 * plain, abs_tol=2e-4):
-            raise Mistake(
-                f"{here} this is share ± z × standard error. It goes above 1 for few pictures, and says ± 0 "
-                "if all are right. Wilson's formula does not."
-            )
-        z_free = wilson_interval(right, total, 1.0)
-        if all(math.isclose(a, b, abs_tol=2e-4) for a, b in zip((low, high), z_free, strict=True)):
-            raise Mistake("This covers 68 of 100 cases: z is 1. For 95 of 100 it is 1.96.")
-        raise Mistake(
-            f"{here} it is {wanted[0]:.4f} to {wanted[1]:.4f}, and you have {low:.4f} to {high:.4f}."
-        )
-
-
-q2 = Exercise(
-    MODULE,
-    "q2",
-    stub='''
-def my_interval(right, total):
-    """Wilson's 95% interval for an accuracy: (low, high), shares from 0 to 1.
-
-    With p = right / total, n = total and z = 1.96:
-    centre = (p + z²/2n) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/4n²) / (1 + z²/n).
-    """
-    raise NotImplementedError
-''',
-    hints=(
-        "Compute 1 + z²/n once; both parts are divided by it.",
-        "spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))",
-    ),
-    source='''
-import math
-
-
-def my_interval(right, total):
-    """Wilson's 95% interval for an accuracy: (low, high), shares from 0 to 1.
-
-    With p = right / total, n = total and z = 1.96:
-    centre = (p + z²/2n) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/4n²) / (1 + z²/n).
-    """
-    p, z = right / total, 1.96
-    below = 1 + z * z / total
-    centre = (p + z * z / (2 * total)) / below
-    spread = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / below
-    return centre - spread, centre + spread
-''',
-    checker=check_interval,
-    praise="Now every accuracy that you quote can have its interval.",
 )
 
 
