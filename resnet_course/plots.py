@@ -461,7 +461,7 @@ def heat_maps(images: Tensor, maps: Mapping[str, Tensor], captions: Sequence[str
         for row, axis in enumerate(axes[:, column]):
             axis.imshow(to_array(image), extent=(0, side, side, 0))
             if row:
-                heat = list(maps.values())[row - 1][column]
+                heat = list(maps.values())[row - 1][column].numpy()
                 axis.imshow(heat, cmap="inferno", alpha=0.55, vmin=0, vmax=1, extent=(0, side, side, 0))
         axes[0, column].set_title(caption, fontsize=9)
     for axis, name in zip(axes[:, 0], ("picture", *maps), strict=True):
