@@ -28,6 +28,7 @@ CACHED = Recipe(
     "cached", 128, epochs=3, train_from="layer4", augmentation="flip", cached_views=2, test_views=2
 )
 WHOLE = Recipe("whole", 64, epochs=3, train_from="all", test_views=2)
+LATE = replace(WHOLE, image_size=128, train_from="layer3", learning_rate=1e-3, layer_decay=0.6)
 FEW = replace(CACHED, epochs=12, batch_size=32)  # for 50 pictures a class
 
 
@@ -39,6 +40,11 @@ def then(first: Recipe, **changes: object) -> Recipe:
 CANDIDATES: dict[str, Recipe] = {
     # All layers from the start, nothing cached
     "all layers, 64 px, 3 epochs": WHOLE,
+    # layer3, layer4 and head from the start: the head's parts learn faster than layer3
+    "layer3, 128 px, 3 epochs": LATE,
+    "layer3, 128 px, 3 epochs, rate 5e-4": replace(LATE, learning_rate=5e-4),
+    "layer3, 128 px, 3 epochs, one rate 5e-4": replace(LATE, learning_rate=5e-4, layer_decay=1.0),
+    "layer2, 128 px, 3 epochs": replace(LATE, train_from="layer2"),
     # layer4 and head on cached features
     "cached, 128 px, 3 epochs": CACHED,
     "cached, 128 px, 3 epochs, rate 2e-3": replace(CACHED, learning_rate=2e-3),

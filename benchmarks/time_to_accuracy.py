@@ -4,10 +4,11 @@
         PART…
 
 Parts: "steps" (the original's own loop, from which its ten epochs follow, and one step at equal work),
-"laptop" (three seeds), "full", "few" (50 pictures a class), "growth" (time against the number of pictures),
-"estimate" (predicted against measured), "figure". In one call they run one after another on one machine.
-Every training is a process of its own with an empty home folder: pictures decoded, trunk pass, validation
-included. The test split is looked at only after a training is over.
+"memory" (a step with memory kept and given back), "laptop" (three seeds), "full", "few" (50 pictures of each
+class), "growth" (time against the number of pictures), "estimate" (predicted against measured), "figure". In
+one call they run one after another on one machine. Every training is a process of its own with an empty home
+folder: pictures decoded, trunk pass, validation included. The test split is looked at only after a training
+is over.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +38,7 @@ from resnet_course import cpu, plots, transfer
 from resnet_course.batches import eval_batches, train_batches
 from resnet_course.data import ImageSet, load
 from resnet_course.evaluation import evaluate
-from resnet_course.recipes import FEW, LAPTOP, ORIGINAL, Recipe
+from resnet_course.recipes import FEW, LAPTOP, ORIGINAL, PLAIN, Recipe
 from resnet_course.resnet import eval_mode
 from resnet_course.settings import Settings
 from resnet_course.training import fit, make_optimizer
@@ -88,24 +90,46 @@ def looks(test: ImageSet, weights: str, recipe: Recipe) -> Iterator[float]:
             yield 1000 * (time.perf_counter() - start)
 
 
+def in_turn(
+    ways: dict[str, tuple[Iterator[float], Callable[[], AbstractContextManager]]],
+) -> dict[str, float]:
+    """The median of each way, of STEPS in each of ROUNDS, the ways in turn, each within its own context."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, (way, context) in ways.items():
+            with context():
+                for _ in range(3):  # warm-up
+                    next(way)
+                times[name] += [next(way) for _ in range(STEPS)]
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def measure_memory(options: Namespace) -> dict[str, object]:
+    """One step of 128 pictures at 128 pixels, memory given back or kept: all layers, or those from layer3."""
+    train = load(Settings(data=options.data, weights=options.weights)).train
+    found: dict[str, object] = {}
+    for train_from in ("all", "layer3"):
+        way = steps(train, options.weights, replace(PLAIN, image_size=128, train_from=train_from))
+        median = in_turn({"given_back": (way, nullcontext), "kept": (way, cpu.keeping_memory)})
+        milliseconds = {f"{name}_milliseconds": round(value, 1) for name, value in median.items()}
+        ratio = round(median["given_back"] / median["kept"], 2)
+        found[f"train_from_{train_from}"] = milliseconds | {"times_as_long": ratio}
+    return found
+
+
 def measure_steps(options: Namespace) -> dict[str, object]:
     """The original's step, its evaluation batch, its ten epochs, and a step of equal work by the course."""
     splits = load(Settings(data=options.data, weights=options.weights))
     equal = replace(LAPTOP, image_size=224, batch_size=32, cached_views=0, augmentation="crop_flip_rotate")
-    ways = {
-        "original": steps(splits.train, options.weights, ORIGINAL),
-        "original_look": looks(splits.test, options.weights, ORIGINAL),
-        "course_fp32": steps(splits.train, options.weights, replace(equal, precision="fp32")),
-        "course_fastest": steps(splits.train, options.weights, equal),
-    }
-    for way in ways.values():
-        for _ in range(3):  # warm-up
-            next(way)
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            times[name] += [next(way) for _ in range(STEPS)]
-    median = {name: statistics.median(found) for name, found in times.items()}
+    in_fp32 = replace(equal, precision="fp32")
+    median = in_turn(
+        {
+            "original": (steps(splits.train, options.weights, ORIGINAL), nullcontext),
+            "original_look": (looks(splits.test, options.weights, ORIGINAL), nullcontext),
+            "course_fp32": (steps(splits.train, options.weights, in_fp32), cpu.choose(in_fp32).computing),
+            "course_fastest": (steps(splits.train, options.weights, equal), cpu.choose(equal).computing),
+        }
+    )
     epoch = (median["original"] * TRAIN + median["original_look"] * TEST) / ORIGINAL.batch_size
     return {
         "steps_each": STEPS * ROUNDS,
@@ -309,6 +333,7 @@ def draw() -> None:
 
 PARTS: dict[str, tuple[str, Callable[[Namespace], dict[str, object]]]] = {
     "steps": ("original_steps", measure_steps),
+    "memory": ("memory", measure_memory),
     "laptop": ("laptop", measure_laptop),
     "full": ("full", measure_full),
     "few": ("few", measure_few),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ from resnet_course.transfer import folded, freeze, split_at, trunk_of
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CANDIDATES = tuple((precision, layout) for precision in ("fp32", "bf16") for layout in FORMATS)
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names of settings in glibc's malloc.h
 ROUNDS = 5  # of one step of every candidate in turn, so that a busy moment hits all
 
 
@@ -58,12 +61,13 @@ class Engine:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
 
     @contextlib.contextmanager
-    def threaded(self) -> Iterator[None]:
-        """Within it PyTorch uses the engine's number of threads; after it, as many as before."""
+    def computing(self) -> Iterator[None]:
+        """Within it PyTorch uses the engine's number of threads and keeps its memory; after it, as before."""
         before = torch.get_num_threads()
         torch.set_num_threads((self.threads or before) * processes.workers_here())
         try:
-            yield
+            with keeping_memory():
+                yield
         finally:
             torch.set_num_threads(before)
 
@@ -145,7 +149,7 @@ def _milliseconds(engines: list[Engine], what: str) -> dict[Engine, float]:
     for turn in range(1 + ROUNDS):
         for engine, step in steps.items():
             start = time.perf_counter()
-            with engine.threaded():
+            with engine.computing():
                 step()
             if turn:  # the first is a warm-up
                 times[engine].append(1000 * (time.perf_counter() - start))
@@ -170,6 +174,37 @@ def _step(engine: Engine, what: str) -> Callable[[], None]:
             torch.cuda.synchronize()
 
     return step
+
+
+_keepers = 0  # blocks of `keeping_memory` that are open, one in another
+
+
+@contextlib.contextmanager
+def keeping_memory() -> Iterator[None]:
+    """Within it, memory that a tensor no longer needs stays with the process, for the next tensor.
+
+    glibc, the C library of most Linux systems, gives each block above 32 MB back to the system at once. For
+    the next one the system has to find and clear new pages, at every layer of every step: without this, a
+    step of 128 pictures at 128 pixels took 1.6 times as long (benchmarks/time_to_accuracy.py, "memory").
+    Elsewhere it does nothing.
+    Source: mallopt(3), M_MMAP_MAX and M_TRIM_THRESHOLD.
+    """
+    global _keepers
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    library = ctypes.CDLL(None)
+    _keepers += 1
+    library.mallopt(M_MMAP_MAX, 0)
+    library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        _keepers -= 1
+        if not _keepers:  # what glibc has by itself after its first large block
+            library.mallopt(M_MMAP_MAX, 65_536)
+            library.mallopt(M_TRIM_THRESHOLD, 2**26)
+            library.malloc_trim(0)
 
 
 def choose(recipe: Recipe, what: str = "pictures") -> Engine:
@@ -244,7 +279,7 @@ def _estimate(recipe: Recipe, pictures: int, validation_pictures: int, width: in
             with engine.autocast():
                 network(engine.place(batch()))
 
-        with engine.threaded():
+        with engine.computing():
             return statistics.median(seconds(step, times=4, at_most=1.0)) / count
 
     def learning(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) -> float:
@@ -259,7 +294,7 @@ def _estimate(recipe: Recipe, pictures: int, validation_pictures: int, width: in
             optimizer.step()
             optimizer.zero_grad()
 
-        with engine.threaded():
+        with engine.computing():
             return statistics.median(seconds(step, times=4, at_most=3.0)) / count
 
     engine, views = choose(recipe), recipe.test_views

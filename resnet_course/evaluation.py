@@ -116,7 +116,7 @@ def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe)
     engine.place(model)  # outside of inference mode, or its weights could take no gradient afterwards
     total = count_batches(len(image_set), recipe, train=False)
     logits = []
-    with torch.inference_mode(), eval_mode(model), engine.threaded():
+    with torch.inference_mode(), eval_mode(model), engine.computing():
         for views in progress(_views(image_set, recipe), total=total, description="evaluating"):
             with engine.autocast():
                 logits.append(mean_logits(network, map(engine.place, views)).cpu())

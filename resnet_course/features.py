@@ -76,7 +76,7 @@ def cache_features(
 
     path = Path(home) / "features" / f"{_key(image_set, recipe, views, dtype, digest, engine)}.npy"
     count = recipe.test_views if views is None else views
-    with engine.threaded():
+    with engine.computing():
         shape = (count, len(image_set), *chunk(0, 0).shape[1:])
         if not _is_whole(path, shape, dtype):
             _write(path, chunk, shape, dtype)

@@ -160,7 +160,7 @@ def fit(
             while len(history.epochs) < recipe.all_epochs and not history.interrupted:
                 run.enter_phase()
                 start = time.perf_counter()
-                with run.engine.threaded():
+                with run.engine.computing():
                     learned = train_epoch(run, run.train)
                     if history.interrupted and (history.epochs or not learned):
                         break  # a part of an epoch is kept only where there is nothing else

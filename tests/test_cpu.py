@@ -1,5 +1,6 @@
 """The probe measures, the choice follows it, and the estimate is of the right size."""
 
+import platform
 import time
 from dataclasses import replace
 
@@ -50,11 +51,38 @@ def test_a_step_of_the_probe_is_counted_as_its_convolutions():
 
 def test_the_threads_are_set_for_the_block_only():
     before = torch.get_num_threads()
-    with cpu.Engine("cpu", "fp32", "contiguous", 1).threaded():
+    with cpu.Engine("cpu", "fp32", "contiguous", 1).computing():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
-    with cpu.Engine("cpu", "fp32", "contiguous").threaded():
+    with cpu.Engine("cpu", "fp32", "contiguous").computing():
         assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_memory_stays_with_the_process_within_the_block_only():
+    import resource  # not on Windows
+
+    def new_pages():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            torch.ones(2**24)  # 64 MB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    outside = new_pages()
+    with cpu.keeping_memory():
+        torch.ones(2**24)
+        assert new_pages() < outside / 4
+        with cpu.keeping_memory():
+            pass
+        assert new_pages() < outside / 4, "an inner block ends, the outer one does not"
+    assert new_pages() > outside / 2
+
+
+def test_elsewhere_nothing_is_told_to_the_c_library(monkeypatch):
+    monkeypatch.setattr(cpu.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(cpu.ctypes, "CDLL", None)
+    with cpu.keeping_memory():
+        torch.ones(10)
 
 
 @torch.inference_mode()

@@ -20,7 +20,8 @@ MODULE = "cpu_training"
 
 LOOPS = """
 # Each loop learns the right thing, and one line makes it much slower than it need be. Which?
-# images: uint8 [50000, 3, 32, 32] in memory; to_input scales and normalises; the trunk is frozen.
+# images: uint8 [50000, 3, 32, 32] in memory; to_input scales and normalises.
+# In loops A, B and D all layers learn.
 #
 # Loop A                                             Loop B
 # 1  for rows in order.split(128):                   1  for rows in order.split(128):
@@ -32,7 +33,7 @@ LOOPS = """
 # 7      optimizer.step()                            7      optimizer.step()
 # 8      total += loss.item()                        8      best = max(best, accuracy(model, val))
 #
-# Loop C: the same 20 epochs, no augmentation        Loop D: 16 worker processes on 2 cores
+# Loop C: the trunk is frozen, no augmentation       Loop D: 16 worker processes on 2 cores
 # 1  for epoch in range(20):                         1  data = TensorDataset(images, labels)
 # 2      for rows in order.split(128):               2  for epoch in range(20):
 # 3          inputs = to_input(images[rows], recipe) 3      loader = DataLoader(data, 128, num_workers=16)
@@ -62,6 +63,7 @@ INNOCENT = {
     "C": {3: "it takes 1% of a step", 4: "no_grad saves time", 7: "the head needs its gradients"},
     "D": {
         1: "it only points to what is in memory",
+        4: "the workers start here, but who asks for them",
         5: "a forward pass is needed",
         8: "so is a backward pass",
     },
@@ -113,7 +115,7 @@ MACHINES = """
 #
 # A: a laptop with 2 cores. The pictures are tensors in memory; a batch is prepared in 1% of a step.
 # B: a desktop with 8 cores. Pictures are read from JPEG files: one worker (one core each) needs 200 ms for a
-#    batch, the training step takes 100 ms on the cores that are left. Nothing should wait.
+#    batch, the training step takes 100 ms on the cores that are left. Take the fewest workers that keep up.
 # C: a container on a server with 64 cores; its file cpu.max says "200000 100000". Pictures in memory.
 # D: 8 cores, `torchrun --nproc-per-node 2`, pictures in memory. The numbers are for each process.
 """
@@ -138,7 +140,9 @@ def check_settings(answer: Any) -> None:
     must_be_dict(answer, "(threads, workers)", SETTINGS)
     for letter, ((threads, workers), why) in SETTINGS.items():
         said = answer[letter]
-        if not (isinstance(said, tuple) and len(said) == 2 and all(type(number) is int for number in said)):
+        if not (
+            isinstance(said, tuple | list) and len(said) == 2 and all(type(number) is int for number in said)
+        ):
             raise Mistake(f"{letter}: give two whole numbers, (threads, workers), not {said!r}.")
         for what, number, right in (("threads", said[0], threads), ("workers", said[1], workers)):
             if number != right:
@@ -398,7 +402,8 @@ def my_step(model, optimizer, parts):
 
     parts: a list of (inputs, labels), not all of the same size. The weights move exactly as with one batch of
     all the pictures, with the mean cross-entropy. Raises ValueError if the model has a BatchNorm
-    (nn.BatchNorm2d) in training mode: then the two cannot be equal.
+    (nn.BatchNorm2d) in training mode: then the two cannot be equal. Gradients of an earlier step may still be
+    there.
     """
     raise NotImplementedError
 ''',
@@ -417,7 +422,8 @@ def my_step(model, optimizer, parts):
 
     parts: a list of (inputs, labels), not all of the same size. The weights move exactly as with one batch of
     all the pictures, with the mean cross-entropy. Raises ValueError if the model has a BatchNorm
-    (nn.BatchNorm2d) in training mode: then the two cannot be equal.
+    (nn.BatchNorm2d) in training mode: then the two cannot be equal. Gradients of an earlier step may still be
+    there.
     """
     if any(isinstance(module, nn.BatchNorm2d) and module.training for module in model.modules()):
         raise ValueError("BatchNorm in training mode sees only a part of the batch")

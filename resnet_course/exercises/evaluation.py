@@ -60,13 +60,13 @@ def my_interval(right, total):
     """Wilson's 95% interval for an accuracy: (low, high), shares from 0 to 1.
 
     With p = right / total, n = total and z = 1.96:
-    centre = (p + z²/2n) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/4n²) / (1 + z²/n).
+    centre = (p + z²/(2n)) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/(4n²)) / (1 + z²/n).
     """
     raise NotImplementedError
 ''',
     hints=(
         "Compute 1 + z²/n once; both parts are divided by it.",
-        "spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))",
+        "spread = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5",
     ),
     source='''
 import math
@@ -76,7 +76,7 @@ def my_interval(right, total):
     """Wilson's 95% interval for an accuracy: (low, high), shares from 0 to 1.
 
     With p = right / total, n = total and z = 1.96:
-    centre = (p + z²/2n) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/4n²) / (1 + z²/n).
+    centre = (p + z²/(2n)) / (1 + z²/n), and to both sides z × sqrt(p(1 − p)/n + z²/(4n²)) / (1 + z²/n).
     """
     p, z = right / total, 1.96
     below = 1 + z * z / total
@@ -339,7 +339,7 @@ def check_predictor(answer: Callable[..., Any]) -> None:
     if not (isinstance(found, tuple | list) and len(found) == 2):
         raise Mistake("Return the class name and its probability.")
     label, confidence = found[0], float(found[1])
-    logits = model(inputs)[0].detach()
+    logits = model.eval()(inputs)[0].detach()
     wanted = logits.softmax(0)
     if math.isclose(confidence, 1.0):
         raise Mistake("The probability is 1 whatever the picture: softmax over the batch of one. Take dim=1.")
@@ -386,7 +386,7 @@ BUGS = '''
 #     best = probabilities.argmax()
 #     return classes[best], float(probabilities[best])
 #
-# mean, std: float [3], of pictures with values from 0 to 1.
+# picture: upright, in RGB and of the right size already. mean, std: float [3], of values from 0 to 1.
 '''
 
 q4 = Exercise(
