@@ -44,6 +44,7 @@ CANDIDATES: dict[str, Recipe] = {
     "layer3, 128 px, 3 epochs": LATE,
     "layer3, 128 px, 3 epochs, rate 5e-4": replace(LATE, learning_rate=5e-4),
     "layer3, 128 px, 3 epochs, one rate 5e-4": replace(LATE, learning_rate=5e-4, layer_decay=1.0),
+    "layer3, 128 px, 3 epochs, batches of 64": replace(LATE, batch_size=64, learning_rate=7e-4),
     "layer2, 128 px, 3 epochs": replace(LATE, train_from="layer2"),
     # layer4 and head on cached features
     "cached, 128 px, 3 epochs": CACHED,

@@ -4,11 +4,11 @@
         PART…
 
 Parts: "steps" (the original's own loop, from which its ten epochs follow, and one step at equal work),
-"memory" (a step with memory kept and given back), "laptop" (three seeds), "full", "few" (50 pictures of each
-class), "growth" (time against the number of pictures), "estimate" (predicted against measured), "figure". In
-one call they run one after another on one machine. Every training is a process of its own with an empty home
-folder: pictures decoded, trunk pass, validation included. The test split is looked at only after a training
-is over.
+"memory" (a step with memory kept and given back), "compile" (a step through torch.compile), "laptop" (three
+seeds), "full", "few" (50 pictures of each class), "growth" (time against the number of pictures), "estimate"
+(predicted against measured), "figure". In one call they run one after another on one machine. Every training
+is a process of its own with an empty home folder: pictures decoded, trunk pass, validation included. The test
+split is looked at only after a training is over.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.ticker import FuncFormatter
 from record import parser, record, recorded
+from torch import nn
 
 from resnet_course import cpu, plots, transfer
 from resnet_course.batches import eval_batches, train_batches
@@ -49,8 +50,16 @@ TRAIN, TEST = 50_000, 10_000  # pictures of CIFAR-10, which the original trains 
 AIRBENCH = 0.29e15  # floating-point operations to 94%: Keller Jordan, "94% on CIFAR-10 in 3.29 seconds", 2024
 
 
-def steps(train: ImageSet, weights: str, recipe: Recipe) -> Iterator[float]:
-    """The milliseconds of one training step after another, for ever: reading, augmenting, learning."""
+def steps(
+    train: ImageSet,
+    weights: str,
+    recipe: Recipe,
+    prepare: Callable[[nn.Module], nn.Module] = lambda model: model,
+) -> Iterator[float]:
+    """The milliseconds of one training step after another, for ever: reading, augmenting, learning.
+
+    prepare: what is done to the network before it is called, such as `torch.compile`.
+    """
     torch.manual_seed(0)
     model = transfer.build_model(len(train.classes), weights, recipe.train_from, recipe.dropout)
     transfer.freeze(model, recipe.train_from, batchnorm_moves=recipe.batchnorm_moves)
@@ -58,7 +67,7 @@ def steps(train: ImageSet, weights: str, recipe: Recipe) -> Iterator[float]:
     engine.place(model)
     optimizer = make_optimizer(model, recipe)
     generator = torch.Generator().manual_seed(0)
-    model.train()
+    network = prepare(model.train())
     while True:
         batches = train_batches(train, recipe, generator)
         while True:
@@ -67,7 +76,7 @@ def steps(train: ImageSet, weights: str, recipe: Recipe) -> Iterator[float]:
             if batch is None:
                 break
             with engine.autocast():
-                logits = model(engine.place(batch[0]))
+                logits = network(engine.place(batch[0]))
             loss = F.cross_entropy(logits.float(), batch[1], label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
@@ -115,6 +124,29 @@ def measure_memory(options: Namespace) -> dict[str, object]:
         ratio = round(median["given_back"] / median["kept"], 2)
         found[f"train_from_{train_from}"] = milliseconds | {"times_as_long": ratio}
     return found
+
+
+def measure_compile(options: Namespace) -> dict[str, object]:
+    """One step of 128 pictures at 96 pixels, all layers: as it is, and through torch.compile."""
+    train = load(Settings(data=options.data, weights=options.weights)).train
+    recipe = replace(PLAIN, image_size=96)
+    computing = cpu.choose(recipe).computing
+    ways = {
+        "plain": (steps(train, options.weights, recipe), computing),
+        "compiled": (steps(train, options.weights, recipe, torch.compile), computing),
+    }
+    first = {}
+    for name, (way, context) in ways.items():
+        with context():
+            first[name] = next(way) / 1000
+    median = in_turn(ways)
+    saved = (median["plain"] - median["compiled"]) / 1000
+    return {
+        "plain_milliseconds": round(median["plain"], 1),
+        "compiled_milliseconds": round(median["compiled"], 1),
+        "compiling_seconds": round(first["compiled"] - first["plain"], 1),
+        "pays_after_steps": round((first["compiled"] - first["plain"]) / saved) if saved > 0 else None,
+    }
 
 
 def measure_steps(options: Namespace) -> dict[str, object]:
@@ -334,6 +366,7 @@ def draw() -> None:
 PARTS: dict[str, tuple[str, Callable[[Namespace], dict[str, object]]]] = {
     "steps": ("original_steps", measure_steps),
     "memory": ("memory", measure_memory),
+    "compile": ("compile", measure_compile),
     "laptop": ("laptop", measure_laptop),
     "full": ("full", measure_full),
     "few": ("few", measure_few),
