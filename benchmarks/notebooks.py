@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
@@ -20,6 +21,7 @@ def main() -> None:
     """Run the notebooks one after another and record the minutes of each."""
     arguments = parser(__doc__)
     arguments.add_argument("--mode", required=True, choices=("reduced", "laptop", "full"))
+    arguments.add_argument("--executed", type=Path, help="a folder for the notebooks with their outputs")
     arguments.add_argument("notebooks", nargs="*", help="names such as 00_start_here; all, if none is given")
     options = arguments.parse_args()
     seconds = {}
@@ -33,6 +35,9 @@ def main() -> None:
             start = time.perf_counter()
             NotebookClient(notebook, timeout=None, resources={"metadata": {"path": NOTEBOOKS}}).execute()
             seconds[path.stem] = time.perf_counter() - start
+            if options.executed:
+                options.executed.mkdir(parents=True, exist_ok=True)
+                nbformat.write(notebook, options.executed / path.name)
     for name, value in seconds.items():
         measured = {"minutes": round(value / 60, 2), "seconds": round(value, 1)}
         record(f"notebook_{name}_{options.mode}", measured, options.data_is, options.weights_are)
