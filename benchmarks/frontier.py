@@ -27,6 +27,7 @@ TABLE = RESULTS.parents[1] / "resnet_course" / "frontier_table.json"
 CACHED = Recipe(
     "cached", 128, epochs=3, train_from="layer4", augmentation="flip", cached_views=2, test_views=2
 )
+SMALL = replace(CACHED, image_size=96, epochs=4)
 WHOLE = Recipe("whole", 64, epochs=3, train_from="all", test_views=2)
 LATE = replace(WHOLE, image_size=128, train_from="layer3", learning_rate=1e-3, layer_decay=0.6)
 FEW = replace(CACHED, epochs=12, batch_size=32)  # for 50 pictures a class
@@ -48,25 +49,18 @@ CANDIDATES: dict[str, Recipe] = {
     "layer2, 128 px, 3 epochs": replace(LATE, train_from="layer2"),
     # layer4 and head on cached features
     "cached, 128 px, 3 epochs": CACHED,
-    "cached, 128 px, 3 epochs, rate 2e-3": replace(CACHED, learning_rate=2e-3),
-    "cached, 128 px, 3 epochs, rate 5e-4": replace(CACHED, learning_rate=5e-4),
-    "cached, 128 px, 3 epochs, SGD": replace(CACHED, optimizer="sgd", learning_rate=0.05, weight_decay=5e-4),
-    "cached, 128 px, 3 epochs, averaged": replace(CACHED, average=0.99),
-    "cached, 128 px, 3 epochs, smoothing 0.1": replace(CACHED, label_smoothing=0.1),
-    "cached, 128 px, 3 epochs, batches of 64": replace(CACHED, batch_size=64, learning_rate=7e-4),
-    "cached, 128 px, 3 epochs, batches of 256": replace(CACHED, batch_size=256, learning_rate=1.4e-3),
-    "cached, 128 px, 6 epochs": replace(CACHED, epochs=6),
-    "cached, 128 px, 6 epochs, 4 crops": replace(CACHED, epochs=6, augmentation="crop_flip", cached_views=4),
-    "cached, 112 px, 3 epochs": replace(CACHED, image_size=112),
     "cached, 96 px, 3 epochs": replace(CACHED, image_size=96),
-    "cached, 96 px, 4 epochs": replace(CACHED, image_size=96, epochs=4),
+    "cached, 96 px, 4 epochs": SMALL,
+    "cached, 96 px, 4 epochs, rate 2e-3": replace(SMALL, learning_rate=2e-3),
+    "cached, 96 px, 4 epochs, rate 5e-4": replace(SMALL, learning_rate=5e-4),
+    "cached, 96 px, 4 epochs, SGD": replace(SMALL, optimizer="sgd", learning_rate=0.05, weight_decay=5e-4),
+    "cached, 96 px, 4 epochs, averaged": replace(SMALL, average=0.99),
+    "cached, 96 px, 4 epochs, smoothing 0.1": replace(SMALL, label_smoothing=0.1),
+    "cached, 96 px, 4 epochs, batches of 256": replace(SMALL, batch_size=256, learning_rate=1.4e-3),
+    "cached, 96 px, 4 epochs, one view": replace(SMALL, augmentation="none", cached_views=1),
     # and more layers after that
     "cached 3, then layer3 2 epochs": then(CACHED, train_from="layer3", epochs=2, learning_rate=3e-4),
-    "cached 6, then layer3 2 epochs": then(
-        replace(CACHED, epochs=6), train_from="layer3", epochs=2, learning_rate=3e-4
-    ),
     "cached 3, then all 1 epoch": then(CACHED, epochs=1, learning_rate=3e-4, layer_decay=0.8),
-    "cached 3, then all 2 epochs": then(CACHED, epochs=2, learning_rate=3e-4, layer_decay=0.8),
     # 50 pictures a class
     "few, cached, 128 px": FEW,
     "few, cached, 96 px": replace(FEW, image_size=96),
