@@ -196,7 +196,7 @@ def keeping_memory() -> Iterator[None]:
     library = ctypes.CDLL(None)
     _keepers += 1
     library.mallopt(M_MMAP_MAX, 0)
-    library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    library.mallopt(M_TRIM_THRESHOLD, -1)  # never
     try:
         yield
     finally:
