@@ -184,9 +184,8 @@ def keeping_memory() -> Iterator[None]:
     """Within it, memory that a tensor no longer needs stays with the process, for the next tensor.
 
     glibc, the C library of most Linux systems, gives each block above 32 MB back to the system at once. For
-    the next one the system has to find and clear new pages, at every layer of every step. Without this, a
-    step of 128 pictures at 128 pixels took 1.2 to 1.3 times as long (benchmarks/time_to_accuracy.py,
-    "memory"). Elsewhere it does nothing.
+    the next one the system has to find and clear new pages, at every layer of every step
+    (benchmarks/time_to_accuracy.py, "memory", measures what that costs). Elsewhere it does nothing.
     Source: mallopt(3), M_MMAP_MAX and M_TRIM_THRESHOLD.
     """
     global _keepers

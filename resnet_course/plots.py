@@ -280,7 +280,7 @@ def accuracy_against_seconds(
     """Mean accuracy against mean seconds, a point for each choice, with a bar from its worst to its best run.
 
     runs: by the choice's name, (seconds, accuracy) of every run. front: join the choices that no other one
-        beats in both; of more than eight choices only these are named.
+        beats in both.
     """
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     means = {name: np.mean(np.array(values), axis=0) for name, values in runs.items()}
@@ -296,8 +296,6 @@ def accuracy_against_seconds(
         spread = [[accuracy - min(accuracies)], [max(accuracies) - accuracy]]
         color = BLUE if name in best or not front else GREY
         axis.errorbar(seconds, accuracy, spread, fmt="o", color=color, capsize=4)
-        if front and len(means) > 8 and name not in best:
-            continue  # so many names would lie on top of each other
         late = seconds > 0.6 * max(
             s for s, _ in means.values()
         )  # its name goes to the left, where there is room
