@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_course import checkpoint
+from resnet_course import checkpoint, cpu, prediction
 from resnet_course.checkpoint import Checkpoint, CheckpointError
 from resnet_course.data import ImageSet, PictureError
 from resnet_course.evaluation import evaluate
@@ -84,6 +84,19 @@ def test_one_by_one_and_in_a_batch_agree(saved):
         alone = classifier.predict_views([view])[0]
         assert alone.label == batched.label
         assert alone.probabilities == pytest.approx(batched.probabilities, abs=1e-6)
+
+
+def test_many_pictures_are_computed_the_fastest_way_to_nearly_the_same_numbers(saved, monkeypatch):
+    classifier, pictures = Classifier.load(saved), [pixels(32, 32, seed) for seed in range(8)]
+    exact = list(classifier.predict_many(pictures))
+    engine = cpu.Engine("cpu", "bf16", "channels_last")
+    monkeypatch.setattr(cpu, "choose", lambda recipe: engine)
+    assert list(classifier.predict_many(pictures)) == exact, "too few for a probe"
+    monkeypatch.setattr(prediction, "MANY", 8)
+    rounded = list(classifier.predict_many(pictures))
+    assert rounded != exact
+    for a, b in zip(exact, rounded, strict=True):
+        assert a.probabilities == pytest.approx(b.probabilities, abs=0.05)
 
 
 def test_bad_pictures_and_bad_checkpoints_are_one_line(saved, tmp_path):
