@@ -62,7 +62,7 @@ class Engine:
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """Within it PyTorch uses the engine's number of threads and keeps its memory; after it, as before."""
+        """Within it PyTorch uses the engine's number of threads and keeps its memory."""
         before = torch.get_num_threads()
         torch.set_num_threads((self.threads or before) * processes.workers_here())
         try:

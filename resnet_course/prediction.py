@@ -95,7 +95,7 @@ class Classifier:
         """Classify any number of pictures, batch by batch, in their order.
 
         Only one batch is in memory. Of a list of at least 300 a two-second probe finds the fastest way to
-        compute, which may round to 16 bits: probabilities then differ in the third digit. Yields a
+        compute, which may round to 16 bits: probabilities then differ a little. Yields a
         PictureError in the place of a picture that cannot be read.
         """
         many = length_hint(pictures) >= MANY
