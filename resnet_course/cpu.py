@@ -40,21 +40,29 @@ class Engine:
     precision: "fp32", or "bf16": matrix products in bfloat16, weights, loss and BatchNorm in float32.
     memory_format: "channels_last" or "contiguous".
     threads: of the processor; None: as many as PyTorch uses already.
+    layer4_format: the layout of layer4, if its small maps are faster in another one; None: memory_format.
     """
 
     device: str
     precision: str
     memory_format: str
     threads: int | None = None
+    layer4_format: str | None = None
 
     def place(self, module_or_tensor: nn.Module | Tensor) -> nn.Module | Tensor:
         """Move a network or a batch of pictures to the device and the layout."""
         if self.device == "cuda" and isinstance(module_or_tensor, Tensor) and not module_or_tensor.is_cuda:
             # From pinned memory the copy runs while the GPU still computes the step before.
             module_or_tensor = module_or_tensor.pin_memory()
-        return module_or_tensor.to(
+        placed = module_or_tensor.to(
             self.device, memory_format=FORMATS[self.memory_format], non_blocking=self.device == "cuda"
         )
+        layer4 = getattr(placed, "layer4", None)
+        if self.layer4_format and layer4 is not None:
+            layer4.to(memory_format=FORMATS[self.layer4_format])
+            if not layer4._forward_pre_hooks:
+                layer4.register_forward_pre_hook(_in_the_layout_of_its_weights)
+        return placed
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The context in which the forward pass runs."""
@@ -73,7 +81,16 @@ class Engine:
 
     def __str__(self) -> str:
         on = f"{self.device}, {self.precision}, {self.memory_format.replace('_', '-')}"
+        if self.layer4_format:
+            on += f" (layer4 {self.layer4_format.replace('_', '-')})"
         return on if self.threads is None else f"{on}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+
+def _in_the_layout_of_its_weights(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """The input of a module as its convolutions want it; of two layouts they would compute in the slower."""
+    weight = next(module.parameters())
+    layout = torch.contiguous_format if weight.is_contiguous() else torch.channels_last
+    return (inputs[0].contiguous(memory_format=layout),)
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class Probe:
     milliseconds: of one step by (precision, memory format), on `cores` threads.
     by_threads: of the fastest of these, by the number of threads.
     operations: floating-point operations in one step.
+    layer4: of "pictures" too, milliseconds of a step of layer4 in the fastest precision, by memory format.
     """
 
     cores: int
@@ -91,6 +109,12 @@ class Probe:
     milliseconds: dict[tuple[str, str], float]
     by_threads: dict[int, float]
     operations: int
+    layer4: dict[str, float]
+
+    @property
+    def fastest(self) -> tuple[str, str]:
+        """The precision and the memory format that were fastest."""
+        return min(self.milliseconds, key=self.milliseconds.get)
 
     @property
     def threads(self) -> int:
@@ -107,7 +131,7 @@ class Probe:
 
     def __str__(self) -> str:
         speeds = " and ".join(f"{self.gigaflops(p):,.0f} GFLOP/s in {p}" for p in ("fp32", "bf16"))
-        fastest = min(self.milliseconds, key=self.milliseconds.get)
+        fastest = self.fastest
         return (
             f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; "
             f"channels-last is {self.channels_last_gain(fastest[0]):.2f} times as fast as contiguous in "
@@ -135,10 +159,12 @@ def probe(what: str = "pictures") -> Probe:
     fastest = min(times, key=times.get)
     fewer = [replace(fastest, threads=threads) for threads in {1, cores // 2} - {0, cores}]
     by_threads = {engine.threads: ms for engine, ms in _milliseconds([fastest, *fewer], what).items()}
+    small = [replace(fastest, memory_format=layout) for layout in FORMATS if what == "pictures"]
+    layer4 = {engine.memory_format: ms for engine, ms in _milliseconds(small, "features").items()}
     with FlopCounterMode(display=False) as counter:
         _step(engines[0], what)()
     milliseconds = {(engine.precision, engine.memory_format): ms for engine, ms in times.items()}
-    found = Probe(cores, memory_free(), milliseconds, by_threads, counter.get_total_flops())
+    found = Probe(cores, memory_free(), milliseconds, by_threads, counter.get_total_flops(), layer4)
     return processes.agreed(found)  # several processes must compute alike
 
 
@@ -219,7 +245,12 @@ def choose(recipe: Recipe, what: str = "pictures") -> Engine:
         for (precision, memory_format), milliseconds in probed.milliseconds.items()
         if recipe.precision in ("auto", precision) and recipe.memory_format in ("auto", memory_format)
     }
-    return Engine(device(), *min(fitting, key=fitting.get), probed.threads)
+    precision, memory_format = min(fitting, key=fitting.get)
+    layer4_format = memory_format
+    if what == "pictures" and recipe.memory_format == "auto" and precision == probed.fastest[0]:
+        layer4_format = min(probed.layer4, key=probed.layer4.get)
+    other = layer4_format if layer4_format != memory_format else None
+    return Engine(device(), precision, memory_format, probed.threads, other)
 
 
 def threads_here() -> int:
@@ -296,7 +327,7 @@ def _estimate(recipe: Recipe, pictures: int, validation_pictures: int, width: in
         with engine.computing():
             return statistics.median(seconds(step, times=4, at_most=3.0)) / count
 
-    engine, views = choose(recipe), recipe.test_views
+    engine, views = choose(recipe), min(2, recipe.test_views)  # as many as `fit` validates with
     if not recipe.cached_views:
         a_picture, looks = learning(model, engine, inputs), views * looking(model, engine, inputs)
         return recipe.epochs * (pictures * a_picture + validation_pictures * looks)

@@ -136,6 +136,11 @@ def _check(model: ResNet, image_set: ImageSet, recipe: Recipe, views: int | None
             f"call freeze(model, {recipe.train_from!r}) first"
         )
     if views is None:
+        if recipe.test_views > 2:
+            raise ValueError(
+                f"test_views is {recipe.test_views}, but only a picture and its mirror image are kept; "
+                "take test_views 1 or 2"
+            )
         return
     if not isinstance(views, int) or views < 1:
         raise ValueError(f"views is {views!r}; it must be a whole number from 1 on, or None")

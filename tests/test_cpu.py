@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from resnet_course import cpu
-from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
+from resnet_course.recipes import LAPTOP, ORIGINAL, PLAIN, REDUCED
+from resnet_course.resnet import resnet18
 
 
 def test_probe_is_quick_and_times_every_candidate():
@@ -24,8 +25,9 @@ def test_probe_is_quick_and_times_every_candidate():
         assert part in str(found)
 
 
-def probed(times, by_threads=None):
-    return cpu.Probe(2, 8 * 10**9, times, by_threads or {2: 1.0}, 10**9)
+def probed(times, by_threads=None, layer4=None):
+    layer4 = layer4 or {"channels_last": 1.0, "contiguous": 2.0}
+    return cpu.Probe(2, 8 * 10**9, times, by_threads or {2: 1.0}, 10**9, layer4)
 
 
 def test_the_figures_of_a_probe_are_computed_from_its_times():
@@ -108,6 +110,38 @@ def test_auto_takes_the_fastest_that_the_recipe_allows(monkeypatch):
     times["bf16", "channels_last"] = 9.0
     assert cpu.choose(LAPTOP).precision == "fp32"
     assert cpu.choose(replace(LAPTOP, precision="bf16")).precision == "bf16", "a demand is a demand"
+
+
+def test_layer4_has_a_layout_of_its_own_where_that_is_faster(monkeypatch):
+    times = {("fp32", "channels_last"): 2.0, ("bf16", "channels_last"): 1.0}
+    slower, faster = {"channels_last": 2.0, "contiguous": 3.0}, {"channels_last": 3.0, "contiguous": 2.0}
+    monkeypatch.setattr(cpu, "probe", lambda what: probed(times, layer4=slower))
+    assert cpu.choose(PLAIN).layer4_format is None
+    monkeypatch.setattr(cpu, "probe", lambda what: probed(times, layer4=faster))
+    assert str(cpu.choose(PLAIN)) == f"{cpu.device()}, bf16, channels-last (layer4 contiguous), 2 threads"
+    assert cpu.choose(PLAIN, "features").layer4_format is None
+    assert cpu.choose(replace(PLAIN, memory_format="channels_last")).layer4_format is None
+    assert cpu.choose(replace(PLAIN, precision="fp32")).layer4_format is None, "measured in bf16 only"
+
+
+def test_a_layout_of_its_own_changes_no_result_and_can_be_taken_back():
+    torch.manual_seed(0)
+    model, pictures = resnet18(3, width=8), torch.randn(4, 3, 64, 64)
+    expected = model(pictures)
+    model.zero_grad()
+    for engine in (
+        cpu.Engine("cpu", "fp32", "channels_last", None, "contiguous"),
+        cpu.Engine("cpu", "fp32", "channels_last"),
+    ):
+        engine.place(engine.place(model))
+        weights = model.layer3[0].conv1.weight, model.layer4[0].conv1.weight
+        layouts = ["contiguous" if weight.is_contiguous() else "channels_last" for weight in weights]
+        assert layouts == ["channels_last", engine.layer4_format or "channels_last"]
+        found = model(engine.place(pictures))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        found.sum().backward()
+        assert model.layer4[1].conv2.weight.grad.abs().sum() > 0
+    assert len(model.layer4._forward_pre_hooks) == 1
 
 
 def test_a_recipe_that_leaves_nothing_open_is_not_probed(monkeypatch):

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from resnet_course.batches import to_input
 from resnet_course.data import ImageSet
-from resnet_course.evaluation import Predictions, evaluate, wilson_interval
+from resnet_course.evaluation import Predictions, evaluate, views_of, wilson_interval
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 
@@ -101,8 +102,6 @@ def test_evaluate_is_the_forward_pass_in_eval_mode_whatever_the_batches(batch_si
     image_set = noise_set(20)
     predictions = evaluate(model, image_set, replace(REDUCED, batch_size=batch_size))
     assert model.training, "the mode it came in is kept"
-    from resnet_course.batches import to_input
-
     with torch.no_grad():
         expected = model.eval()(to_input(image_set.images, REDUCED))
     assert torch.allclose(predictions.logits, expected, atol=1e-5)
@@ -117,6 +116,25 @@ def test_two_views_are_the_mean_of_a_picture_and_its_mirror_image():
     assert not torch.allclose(one, other, atol=1e-3)
     both = evaluate(model, pictures, replace(REDUCED, test_views=2)).logits
     assert torch.allclose(both, (one + other) / 2, atol=1e-5)
+
+
+def test_six_views_are_both_of_these_as_they_are_and_moved_by_a_32nd():
+    pictures = torch.arange(64.0 * 64).view(1, 1, 64, 64).expand(2, 3, 64, 64)
+    views = views_of(pictures, replace(REDUCED, test_views=6))
+    assert len(views) == 6 and all(view.shape == pictures.shape for view in views)
+    for first, start in ((0, views[0]), (1, views[1])):
+        assert torch.equal(start, pictures.flip(-1) if first else pictures)
+        down_right, up_left = views[2 + first], views[4 + first]
+        assert torch.equal(down_right[..., 2:, 2:], start[..., :-2, :-2])
+        assert torch.equal(down_right[..., :2, 2:], start[..., :1, :-2].expand(2, 3, 2, 62)), "edge repeated"
+        assert torch.equal(up_left[..., :-2, :-2], start[..., 2:, 2:])
+    torch.manual_seed(0)
+    model, image_set = resnet18(4, width=8), noise_set(9)
+    six = evaluate(model, image_set, replace(REDUCED, test_views=6)).logits
+    with torch.no_grad():
+        inputs = to_input(image_set.images, REDUCED)
+        each = [model.eval()(view) for view in views_of(inputs, replace(REDUCED, test_views=6))]
+    assert torch.allclose(six, torch.stack(each).mean(0), atol=1e-5)
 
 
 def test_an_empty_set_is_refused():

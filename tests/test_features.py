@@ -291,6 +291,11 @@ def test_views_that_cannot_be_are_refused(sets, tmp_path, augmentation, views, m
         cache_features(frozen(), sets[0], replace(RECIPE, augmentation=augmentation), tmp_path, views=views)
 
 
+def test_more_views_to_evaluate_on_than_are_kept_are_refused(sets, tmp_path):
+    with pytest.raises(ValueError, match="take test_views 1 or 2"):
+        cache_features(frozen(), sets[0], replace(RECIPE, test_views=6), tmp_path)
+
+
 def test_an_unknown_number_type_is_refused(sets, tmp_path):
     with pytest.raises(ValueError, match="fp16, fp32"):
         cache_features(frozen(), sets[0], RECIPE, tmp_path, dtype="fp8")

@@ -20,6 +20,8 @@ from resnet_course import checkpoint, processes, training
 # The tests run this with one process and with two. BatchNorm stands still in "frozen" (eval mode for all of
 # it, while every weight learns), so that no process depends on which pictures the others have.
 SCRIPT = """
+import contextlib
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -29,35 +31,40 @@ from resnet_course.data.images import ImageSet
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 
-out, kind, epochs, stop_after = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-train_epoch = training.train_epoch
-
-def stopping(run, train):
-    if len(run.history.epochs) == stop_after:
-        raise KeyboardInterrupt
-    return train_epoch(run, train)
-
-training.train_epoch = stopping
 generator = torch.Generator().manual_seed(0)
 labels = torch.arange(101) % 2
 images = (torch.randint(0, 160, (101, 3, 32, 32), generator=generator) + 60 * labels.view(-1, 1, 1, 1)).byte()
 pictures = ImageSet(images, labels, ("dark", "bright"), "noise")
-recipe = replace(
-    REDUCED, epochs=epochs, batch_size=10, augmentation="crop_flip", average=0.9, learning_rate=1e-3
-)
-torch.manual_seed(0)
-model = resnet18(2, width=8)
-if kind == "frozen":
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.train = lambda mode=True, module=module: torch.nn.Module.train(module, False)
-    model.eval()
-if kind == "cached":
-    recipe = replace(recipe, train_from="layer4", augmentation="flip", cached_views=2)
-    transfer.freeze(model, "layer4")
+train_epoch = training.train_epoch
+
+def run(out, kind, epochs, stop_after):
+    def stopping(run, train):
+        if len(run.history.epochs) == stop_after:
+            raise KeyboardInterrupt
+        return train_epoch(run, train)
+
+    training.train_epoch = stopping
+    recipe = replace(
+        REDUCED, epochs=epochs, batch_size=10, augmentation="crop_flip", average=0.9, learning_rate=1e-3
+    )
+    torch.manual_seed(0)
+    model = resnet18(2, width=8)
+    if kind == "frozen":
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.train = lambda mode=True, module=module: torch.nn.Module.train(module, False)
+        model.eval()
+    if kind == "cached":
+        recipe = replace(recipe, train_from="layer4", augmentation="flip", cached_views=2)
+        transfer.freeze(model, "layer4")
+    with contextlib.suppress(KeyboardInterrupt):
+        training.fit(model, pictures, pictures, recipe, Path(out), resume=True, home=Path(out) / "home")
+
 with processes.together():
-    training.fit(model, pictures, pictures, recipe, out, resume=True, home=out / "home")
+    for job in json.loads(sys.argv[1]):
+        run(*job)
 """
+STOPPED = 2  # epochs, in the run that is resumed elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -67,28 +74,26 @@ def script(tmp_path_factory):
     return path
 
 
-def command(script, count, *arguments):
+def command(script, count, *jobs):
     start = [sys.executable]
     if count > 1:
         start = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
-    return [*start, str(script), *map(str, arguments)]
+    return [*start, str(script), json.dumps([[str(out), *rest] for out, *rest in jobs])]
 
 
-def train(script, count, out, kind, epochs, stop_after=-1):
-    """Run the script; stop_after: the epoch after which somebody presses Ctrl-C. Returns what it said."""
-    if count == 1:  # in this process: starting another takes longer than the training
-        said = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-            patch.setattr(
-                training, "train_epoch", training.train_epoch
-            )  # the script sets another: put it back
-            patch.setattr(sys, "argv", [str(script), str(out), kind, str(epochs), str(stop_after)])
-            runpy.run_path(str(script))
-        return said.getvalue()
-    line = command(script, count, out, kind, epochs, stop_after)
-    done = subprocess.run(line, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0 or stop_after >= 0, done.stderr
-    return done.stdout + done.stderr
+def train(script, count, *jobs):
+    """Run the script on jobs: (folder, kind, epochs, the epoch after which somebody presses Ctrl-C or -1)."""
+    line = command(script, count, *jobs)
+    if count > 1:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+    said = io.StringIO()  # in this process: starting another takes longer than the training
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(training, "train_epoch", training.train_epoch)  # the script sets another: put it back
+        patch.setattr(sys, "argv", line[1:])
+        runpy.run_path(str(script))
+    return said.getvalue()
 
 
 def epochs(out):
@@ -101,40 +106,44 @@ def values(out, name):
 
 @pytest.fixture(scope="module")
 def runs(script, tmp_path_factory):
-    """Five epochs of ten steps and a picture that is left out, with one and with two processes."""
+    """Five epochs of ten steps and a picture that is left out, whole and stopped, and one on features.
+
+    All with one and with two processes, in the folders "whole", "stopped" and "cached".
+    """
     found = {}
     for count in (1, 2):
         found[count] = tmp_path_factory.mktemp(f"by_{count}")
-        train(script, count, found[count], "frozen", 5)
+        jobs = ("whole", "frozen", 5, -1), ("stopped", "frozen", 5, STOPPED), ("cached", "cached", 1, -1)
+        train(script, count, *((found[count] / name, *rest) for name, *rest in jobs))
     return found
 
 
 def test_two_processes_give_the_losses_of_one_with_the_same_batches(runs):
+    one, two = runs[1] / "whole", runs[2] / "whole"
     for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
-        assert values(runs[2], name) == pytest.approx(values(runs[1], name), abs=1e-4), name
-    one, two = (checkpoint.load(out / "best.pt").state_dict for out in (runs[1], runs[2]))
-    for name, tensor in one.items():
-        assert torch.allclose(tensor, two[name], atol=1e-3), name
+        assert values(two, name) == pytest.approx(values(one, name), abs=1e-4), name
+    weights, others = (checkpoint.load(out / "best.pt").state_dict for out in (one, two))
+    for name, tensor in weights.items():
+        assert torch.allclose(tensor, others[name], atol=1e-3), name
 
 
-def test_training_goes_on_with_another_number_of_processes(script, runs, tmp_path):
-    train(script, 2, tmp_path, "frozen", 5, stop_after=2)
-    assert len(epochs(tmp_path)) == 2
-    assert "resuming after epoch 2 of 5" in train(script, 1, tmp_path, "frozen", 5)
-    assert values(tmp_path, "train_loss") == pytest.approx(values(runs[1], "train_loss"), abs=1e-4)
+def test_training_goes_on_with_another_number_of_processes(script, runs):
+    stopped = runs[2] / "stopped"
+    assert len(epochs(stopped)) == STOPPED
+    assert "resuming after epoch 2 of 5" in train(script, 1, (stopped, "frozen", 5, -1))
+    assert values(stopped, "train_loss") == pytest.approx(values(runs[1] / "whole", "train_loss"), abs=1e-4)
 
 
-def test_features_are_made_once_and_batchnorm_in_training_mode_makes_a_difference(script, tmp_path):
+def test_features_are_made_once_and_batchnorm_in_training_mode_makes_a_difference(runs):
     for count in (1, 2):
-        train(script, count, tmp_path / str(count), "cached", 1)
-        assert len(list((tmp_path / str(count) / "home" / "features").glob("*.npy"))) == 2
-    one, two = (values(tmp_path / str(count), "train_loss") for count in (1, 2))
+        assert len(list((runs[count] / "cached" / "home" / "features").glob("*.npy"))) == 2
+    one, two = (values(runs[count] / "cached", "train_loss") for count in (1, 2))
     assert one != pytest.approx(two, abs=1e-4) and one == pytest.approx(two, abs=0.3)
 
 
 def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_path):
     run = subprocess.Popen(
-        command(script, 2, tmp_path, "frozen", 10_000, -1),
+        command(script, 2, (tmp_path, "frozen", 10_000, -1)),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -372,6 +372,25 @@ def test_the_second_phase_begins_with_the_best_weights_of_the_first(sets, tmp_pa
         assert torch.allclose(begins[2][name], tensor), name
 
 
+@pytest.mark.parametrize(("second", "size"), [(0.9, 24), (0.4, 32)])
+def test_a_checkpoint_has_the_size_at_which_its_network_learned(
+    sets, tmp_path, monkeypatch, capsys, second, size
+):
+    sizes, accuracies = [], iter((0.5, second))
+
+    def validate(run):
+        sizes.append(run.recipe.image_size)
+        return {"val_loss": 1.0, "val_accuracy": next(accuracies)}
+
+    monkeypatch.setattr(training, "validate", validate)
+    recipe = replace(TINY, epochs=1, image_size=24, first=replace(TINY, epochs=1, image_size=32))
+    fit(fresh_model(), *sets, recipe, tmp_path)
+    assert sizes == [32, 24]
+    assert checkpoint.load(tmp_path / "best.pt").recipe == replace(recipe, image_size=size)
+    assert checkpoint.load(tmp_path / "last.pt").recipe == recipe
+    assert ("evaluate with image_size=32" in capsys.readouterr().err) == (size == 32)
+
+
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 def test_phases_resume_wherever_they_were_stopped(sets, tmp_path, monkeypatch, stop_after):
     whole = fit(fresh_model(), *sets, PHASES, home=tmp_path)
