@@ -291,9 +291,13 @@ def test_views_that_cannot_be_are_refused(sets, tmp_path, augmentation, views, m
         cache_features(frozen(), sets[0], replace(RECIPE, augmentation=augmentation), tmp_path, views=views)
 
 
-def test_more_views_to_evaluate_on_than_are_kept_are_refused(sets, tmp_path):
-    with pytest.raises(ValueError, match="take test_views 1 or 2"):
-        cache_features(frozen(), sets[0], replace(RECIPE, test_views=6), tmp_path)
+def test_of_six_test_views_two_are_kept_which_is_what_fit_validates_with(sets, tmp_path):
+    six = replace(RECIPE, test_views=6)
+    kept = cache_features(frozen(), sets[1], six, tmp_path)
+    assert kept.views == 2
+    with pytest.raises(FeaturesError, match="looks at 6 views of a picture, and the features have 2"):
+        evaluate(frozen(), kept, six)
+    assert fit(frozen(), *sets, replace(six, epochs=1, cached_views=1), home=tmp_path).epochs
 
 
 def test_an_unknown_number_type_is_refused(sets, tmp_path):

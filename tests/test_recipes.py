@@ -52,7 +52,6 @@ def test_round_trip_through_plain_values():
         ({"optimizer": "adam"}, "optimizer is 'adam'; it must be one of: adamw, sgd"),
         ({"augmentation": "flop"}, "augmentation is 'flop'; it must be one of: none, flip, vertical_flip, "),
         ({"test_views": 3}, "test_views is 3; it must be one of: 1, 2, 6"),
-        ({"test_views": 6}, "test_views is 6 with cached_views, but only a picture and its mirror image"),
         ({"epochs": 0}, "epochs is 0; it must be a whole number from 1 on"),
         ({"image_size": 64.0}, "image_size is 64.0; it must be a whole number from 1 on"),
         (
