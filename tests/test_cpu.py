@@ -176,22 +176,18 @@ def test_estimate_grows_with_the_work():
     assert cpu.estimate(recipe, 1, 0, width=8) > 0
 
 
-def test_no_global_setting_is_changed():
-    before = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-    cpu.probe.cache_clear()
-    cpu.probe()
-    cpu.estimate(replace(REDUCED, epochs=1), 10, 10, width=8)
-    assert (torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()) == before
+def test_no_global_setting_is_changed_and_no_global_random_number_drawn():
+    def settings():
+        return torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
 
-
-def test_the_probe_draws_no_global_random_numbers():
+    before = settings()
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
     cpu.probe.cache_clear()
     cpu.probe()
     cpu.estimate(replace(REDUCED, epochs=1), 10, 10, width=8)
-    assert torch.rand(1) == pytest.approx(float(expected), abs=0)
+    assert torch.equal(torch.rand(1), expected) and settings() == before
 
 
 def test_features_are_probed_for_themselves(monkeypatch):
