@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.functional import to_pil_image
 
 from resnet_course import processes
 from resnet_course.augment import AUGMENTATIONS, MIXES, original_pipeline
@@ -109,6 +108,8 @@ class OriginalPictures(Dataset):
         return len(self.image_set)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from torchvision.transforms.functional import to_pil_image
+
         image, label = self.image_set[index]
         return self.transform(to_pil_image(image)), label
 

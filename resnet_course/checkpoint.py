@@ -8,11 +8,11 @@ import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-import torchvision
 from torch import Tensor
 
 from resnet_course.recipes import Recipe
@@ -68,7 +68,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> Path:
     }
     content = {
         "format": FORMAT,
-        "versions": {"torch": str(torch.__version__), "torchvision": str(torchvision.__version__)},
+        "versions": {"torch": str(torch.__version__), "torchvision": metadata.version("torchvision")},
         "state_dict": weights,
         "classes": list(checkpoint.classes),
         "side": checkpoint.side,

@@ -72,12 +72,14 @@ def test_larger_pictures_get_a_larger_input():
 def test_the_advice_for_a_machine_follows_from_what_was_measured():
     ways = {("fp32", "contiguous"): 4.0, ("fp32", "channels_last"): 2.0}
     ways |= {("bf16", "contiguous"): 3.0, ("bf16", "channels_last"): 1.0}
-    fast = cpu.Probe(2, 8 * 10**9, ways, {2: 1.0, 1: 2.0}, 10**9)
+    fast = cpu.Probe(2, 8 * 10**9, ways, {2: 1.0, 1: 2.0}, 10**9, {"contiguous": 1.0})
     lines = advice.for_machine(fast, 4.0)
     assert lines[0] == "bf16 is 2.0 times as fast as fp32: the precision 'auto' takes it."
     assert lines[1] == "2 of 2 cores compute fastest." and not any("minutes" in line for line in lines)
     ways["bf16", "channels_last"] = 8.0
-    poor = " ".join(advice.for_machine(cpu.Probe(2, 10**9, ways, {2: 3.0, 1: 1.0}, 10**9), 40.0))
+    poor = " ".join(
+        advice.for_machine(cpu.Probe(2, 10**9, ways, {2: 3.0, 1: 1.0}, 10**9, {"contiguous": 1.0}), 40.0)
+    )
     for part in ("stays with fp32", "1 of 2 cores", "close it", "40 minutes are long", "Only 1.0 GB"):
         assert part in poor
 

@@ -214,3 +214,10 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "stopped by hand" in err and "Traceback" not in err
     assert (out / "best.pt").exists()
+
+
+def test_a_start_does_not_wait_for_torchvision():
+    code = (
+        "import sys, resnet_course.prediction, resnet_course.training; sys.exit('torchvision' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import torch
-from torchvision.datasets import CIFAR10
 
 from resnet_course.console import say
 from resnet_course.data.images import ImageSet
@@ -27,6 +26,8 @@ MD5 = "c58f30108f718f92721af3b95e74349a"
 
 def is_present(home: Path) -> bool:
     """Whether `load(home)` can do without a network. Looks at names and the archive's size only."""
+    from torchvision.datasets import CIFAR10
+
     root = home / "data"
     archive = root / CIFAR10.filename
     batches = [root / CIFAR10.base_folder / name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
@@ -44,6 +45,8 @@ def load(home: Path, *, patient: bool = True) -> tuple[ImageSet, ImageSet]:
     Returns the official training set (images uint8 [50000, 3, 32, 32], labels int64 [50000]) and the
     official test set (10000). Raises DownloadError if they cannot be had.
     """
+    from torchvision.datasets import CIFAR10
+
     root = home / "data"
     folder, archive = root / CIFAR10.base_folder, root / CIFAR10.filename
     try:
@@ -85,6 +88,8 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 def _read(root: Path, *, train: bool) -> ImageSet:
     """Read one of the two sets with torchvision, which verifies the checksum of every file."""
+    from torchvision.datasets import CIFAR10
+
     with warnings.catch_warnings():
         # Some releases of numpy (2.4.0 is one) complain about a dtype in these files, pickled in 2009.
         warnings.filterwarnings("ignore", message=r"dtype\(\): align")
