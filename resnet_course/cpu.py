@@ -50,7 +50,7 @@ class Engine:
     layer4_format: str | None = None
 
     def place(self, module_or_tensor: nn.Module | Tensor) -> nn.Module | Tensor:
-        """Move a network or a batch of pictures to the device and the layout."""
+        """Move a network or a batch of pictures to the device and the layout, layer4 to its own."""
         if self.device == "cuda" and isinstance(module_or_tensor, Tensor) and not module_or_tensor.is_cuda:
             # From pinned memory the copy runs while the GPU still computes the step before.
             module_or_tensor = module_or_tensor.pin_memory()
@@ -60,7 +60,7 @@ class Engine:
         layer4 = getattr(placed, "layer4", None)
         if self.layer4_format and layer4 is not None:
             layer4.to(memory_format=FORMATS[self.layer4_format])
-            if not layer4._forward_pre_hooks:
+            if _in_the_layout_of_its_weights not in layer4._forward_pre_hooks.values():
                 layer4.register_forward_pre_hook(_in_the_layout_of_its_weights)
         return placed
 
@@ -246,11 +246,11 @@ def choose(recipe: Recipe, what: str = "pictures") -> Engine:
         if recipe.precision in ("auto", precision) and recipe.memory_format in ("auto", memory_format)
     }
     precision, memory_format = min(fitting, key=fitting.get)
-    layer4_format = memory_format
+    layer4_format = None
     if what == "pictures" and recipe.memory_format == "auto" and precision == probed.fastest[0]:
-        layer4_format = min(probed.layer4, key=probed.layer4.get)
-    other = layer4_format if layer4_format != memory_format else None
-    return Engine(device(), precision, memory_format, probed.threads, other)
+        fastest = min(probed.layer4, key=probed.layer4.get)
+        layer4_format = None if fastest == memory_format else fastest
+    return Engine(device(), precision, memory_format, probed.threads, layer4_format)
 
 
 def threads_here() -> int:
@@ -327,7 +327,7 @@ def _estimate(recipe: Recipe, pictures: int, validation_pictures: int, width: in
         with engine.computing():
             return statistics.median(seconds(step, times=4, at_most=3.0)) / count
 
-    engine, views = choose(recipe), min(2, recipe.test_views)  # as many as `fit` validates with
+    engine, views = choose(recipe), recipe.validation_views
     if not recipe.cached_views:
         a_picture, looks = learning(model, engine, inputs), views * looking(model, engine, inputs)
         return recipe.epochs * (pictures * a_picture + validation_pictures * looks)

@@ -75,7 +75,7 @@ def cache_features(
             return trunk(engine.place(inputs)).permute(0, 2, 3, 1).to("cpu", TYPES[dtype])
 
     path = Path(home) / "features" / f"{_key(image_set, recipe, views, dtype, digest, engine)}.npy"
-    count = min(2, recipe.test_views) if views is None else views
+    count = recipe.validation_views if views is None else views
     with engine.computing():
         shape = (count, len(image_set), *chunk(0, 0).shape[1:])
         if not _is_whole(path, shape, dtype):
@@ -171,7 +171,7 @@ def _key(
         "images": hashlib.sha256(np.ascontiguousarray(image_set.images.numpy()).data).hexdigest(),
         "shape": list(image_set.images.shape),
         "input": [recipe.image_size, list(recipe.mean), list(recipe.std)],
-        "views": min(2, recipe.test_views) if views is None else [recipe.augmentation, views, seed],
+        "views": recipe.validation_views if views is None else [recipe.augmentation, views, seed],
         "numbers": [dtype, engine.precision],
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
