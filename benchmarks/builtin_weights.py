@@ -1,6 +1,6 @@
 """Pretrains the network that the package ships: a ResNet-18 of width 16, on the drawn pretraining classes.
 
-    python benchmarks/builtin_weights.py [--out resnet_course/builtin_resnet18_width16.pt]
+    python benchmarks/builtin_weights.py [--out resnet_course/transfer/builtin_resnet18_width16.pt]
 
 It takes about three minutes on two cores, and every run on one machine writes the same tensors
 (verified by comparing the digests it prints). tests/test_builtin_weights.py shows what they are good for.
@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from resnet_course.augment import random_flip
-from resnet_course.batches import to_input
-from resnet_course.checkpoint import write_atomically
+from resnet_course.common.files import write_atomically
 from resnet_course.data.shapes import PRETRAINING_CLASSES, draw
+from resnet_course.inputs.augment import random_flip
+from resnet_course.inputs.batches import to_input
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import ResNet, resnet18
 from resnet_course.transfer import BUILTIN_FILE

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from record import parser, record
 
-from resnet_course import cpu, processes
+from resnet_course import machine
+from resnet_course.machine import distributed
 from resnet_course.recipes import LAPTOP, PLAIN, Recipe
 from resnet_course.resnet import resnet18
 from resnet_course.training import make_optimizer
@@ -31,9 +32,9 @@ def step_milliseconds(recipe: Recipe, batch: int) -> float:
     """The median training step on `batch` pictures of noise in each process, gradients exchanged."""
     torch.manual_seed(0)
     model = freeze(resnet18(10), recipe.train_from)
-    engine = processes.agreed(cpu.choose(recipe))
+    engine = distributed.broadcast(machine.choose(recipe))
     engine.place(model).train()
-    network = processes.averaging_gradients(model)
+    network = distributed.data_parallel(model)
     optimizer = make_optimizer(model, recipe)
     inputs = engine.place(torch.randn(batch, 3, recipe.image_size, recipe.image_size))
     labels = torch.randint(0, 10, (batch,))
@@ -71,13 +72,13 @@ def gradient_numbers(recipe: Recipe) -> int:
 
 def work() -> None:
     """One of the two processes: half a batch each."""
-    with processes.together():
-        torch.set_num_threads(cpu.threads_here())
+    with distributed.process_group():
+        torch.set_num_threads(machine.threads_here())
         found = {
             name: [step_milliseconds(recipe, 64), exchange_milliseconds(gradient_numbers(recipe))]
             for name, recipe in recipes().items()
         }
-        if processes.rank() == 0:
+        if distributed.rank() == 0:
             print(json.dumps(found))
 
 

@@ -14,8 +14,8 @@ from record import parser, record
 
 from resnet_course.data import load
 from resnet_course.recipes import STACK
+from resnet_course.resnet.stacks import stack
 from resnet_course.settings import Settings
-from resnet_course.stacks import stack
 from resnet_course.training import fit
 
 DEPTHS = (8, 38)

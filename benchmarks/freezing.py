@@ -3,8 +3,8 @@
     uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
 
 PART is "cache" (seconds with and without cached features), "regularise" (each kind, with all pictures) or
-"sizes" (accuracy by pictures a class; it writes resnet_course/freezing_table.json too, which notebook 03
-shows). Accuracies are those on the validation split.
+"sizes" (accuracy by pictures a class; it writes resnet_course/teaching/tables/freezing_table.json too, which
+notebook 03 shows). Accuracies are those on the validation split.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from typing import Any
 import torch
 from record import RESULTS, parser, record
 
-from resnet_course import console, transfer
-from resnet_course.checkpoint import write_atomically
+from resnet_course import transfer
+from resnet_course.common import console
+from resnet_course.common.files import write_atomically
 from resnet_course.data import ImageSet, Splits, load
-from resnet_course.data.feature_set import FeatureSet
 from resnet_course.features import cache_features
+from resnet_course.features.feature_set import FeatureSet
 from resnet_course.recipes import Recipe
 from resnet_course.resnet import ResNet
 from resnet_course.settings import Settings
 from resnet_course.training import fit, fit_linear
 
-TABLE = RESULTS.parents[1] / "resnet_course" / "freezing_table.json"
+TABLE = RESULTS.parents[1] / "resnet_course" / "teaching" / "tables" / "freezing_table.json"
 SEEDS = (0, 1, 2)
 BASE = Recipe(name="freezing", image_size=64, augmentation="flip", batch_size=128, learning_rate=1e-3)
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 import torch
 from record import RESULTS, parser, record, recorded
 
-from resnet_course import cpu
-from resnet_course.checkpoint import write_atomically
+from resnet_course import machine
+from resnet_course.common.files import write_atomically
 from resnet_course.data import load
 from resnet_course.evaluation import evaluate
 from resnet_course.recipes import FULL, LAPTOP, Recipe
@@ -23,7 +23,7 @@ from resnet_course.settings import Settings
 from resnet_course.training import fit
 from resnet_course.transfer import build_model
 
-TABLE = RESULTS.parents[1] / "resnet_course" / "frontier_table.json"
+TABLE = RESULTS.parents[1] / "resnet_course" / "teaching" / "tables" / "frontier_table.json"
 CACHED = Recipe(
     "cached", 128, epochs=3, train_from="layer4", augmentation="flip", cached_views=2, test_views=2
 )
@@ -74,7 +74,7 @@ def main() -> None:
         torch.manual_seed(recipe.seed)
         weights = "none" if "random" in name else options.weights
         model = build_model(len(train.classes), weights, recipe.phases[0].train_from, recipe.dropout)
-        cpu.choose(recipe)
+        machine.choose(recipe)
         start = time.perf_counter()
         history = fit(model, train, val, recipe, home=settings.home)
         seconds = time.perf_counter() - start

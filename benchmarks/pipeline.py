@@ -23,9 +23,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from resnet_course import augment, cpu
-from resnet_course.batches import OriginalPictures, train_batches
+from resnet_course import machine
 from resnet_course.data import ImageSet, load
+from resnet_course.inputs import augment
+from resnet_course.inputs.batches import OriginalImages, train_batches
 from resnet_course.recipes import IMAGENET_MEAN, IMAGENET_STD, ORIGINAL, PLAIN, Recipe
 from resnet_course.settings import Settings
 
@@ -34,7 +35,7 @@ BATCH, ROUNDS, BATCHES = 128, 5, 8  # each round times BATCHES batches of every 
 
 def endless_original(train: ImageSet, size: int, workers: int) -> Iterator[Tensor]:
     """The original pipeline in a DataLoader."""
-    pictures = OriginalPictures(train, replace(ORIGINAL, image_size=size), train=True)
+    pictures = OriginalImages(train, replace(ORIGINAL, image_size=size), train=True)
     loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     while True:
         for inputs, _ in loader:
@@ -93,8 +94,8 @@ def single_changes(images: Tensor) -> dict[str, dict[str, float]]:
     times: dict[str, dict[str, float]] = {}
     for name, (ours, theirs) in pairs.items():
         both = {
-            "ours": cpu.seconds(lambda ours=ours: ours(images), times=50, at_most=1.0),
-            "v2_each": cpu.seconds(
+            "ours": machine.seconds(lambda ours=ours: ours(images), times=50, at_most=1.0),
+            "v2_each": machine.seconds(
                 lambda theirs=theirs: torch.stack([theirs(image) for image in images]), times=50, at_most=1.0
             ),
         }

@@ -22,16 +22,17 @@ from PIL import Image
 from record import parser, record
 from torchvision import transforms
 
-from resnet_course import checkpoint, cpu
-from resnet_course.batches import eval_batches
-from resnet_course.checkpoint import Checkpoint
+from resnet_course import machine
 from resnet_course.data import ImageSet, load
 from resnet_course.evaluation import evaluate, mean_logits, views_of
-from resnet_course.plots import to_array
+from resnet_course.inputs.batches import eval_batches
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import LAPTOP, ORIGINAL
 from resnet_course.resnet import ResNet
 from resnet_course.settings import Settings
+from resnet_course.teaching.plots import to_array
+from resnet_course.training import checkpoint
+from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.transfer import build_model
 
 ROUNDS = 3  # of every way in turn, so that a busy moment hits all
@@ -51,7 +52,7 @@ def in_turn(rounds: int, **ways: Callable[[], object]) -> dict[str, float]:
 
 def evaluation(model: ResNet, pictures: ImageSet) -> dict[str, float]:
     """`evaluate` beside the forward passes alone, on one batch that is ready, again and again."""
-    engine = cpu.choose(LAPTOP)
+    engine = machine.choose(LAPTOP)
     batch, _ = next(eval_batches(pictures, LAPTOP))
     views = [engine.place(view) for view in views_of(batch, LAPTOP)]
 
@@ -124,7 +125,7 @@ def main() -> None:
     model = build_model(len(splits.train.classes), options.weights, LAPTOP.train_from, LAPTOP.dropout)
     with tempfile.TemporaryDirectory() as folder:
         saved, name = Path(folder) / "best.pt", splits.train.name
-        content = Checkpoint(model.state_dict(), splits.train.classes, splits.train.side, name, LAPTOP)
+        content = Checkpoint(model.state_dict(), splits.train.classes, splits.train.stored_size, name, LAPTOP)
         checkpoint.save(saved, content)
         files = [Path(folder) / f"{number}.png" for number in range(1_000)]
         for path, image in zip(files, splits.test.limit(len(files)).images, strict=True):

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torchvision
 
-from resnet_course import cpu
-from resnet_course.checkpoint import write_atomically
+from resnet_course import machine
+from resnet_course.common.files import write_atomically
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -37,7 +37,7 @@ def record(name: str, measured: dict[str, Any], data: str, weights: str) -> None
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     conditions = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{processor()}, {cpu.usable_cores()} cores, {platform.system()}",
+        "machine": f"{processor()}, {machine.usable_cores()} cores, {platform.system()}",
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),

@@ -38,13 +38,14 @@ from matplotlib.ticker import FuncFormatter
 from record import parser, record, recorded
 from torch import nn
 
-from resnet_course import cpu, plots, transfer
-from resnet_course.batches import eval_batches, train_batches
+from resnet_course import machine, transfer
 from resnet_course.data import ImageSet, load
 from resnet_course.evaluation import evaluate
+from resnet_course.inputs.batches import eval_batches, train_batches
 from resnet_course.recipes import FEW, LAPTOP, ORIGINAL, PLAIN, Recipe
 from resnet_course.resnet import eval_mode
 from resnet_course.settings import Settings
+from resnet_course.teaching import plots
 from resnet_course.training import fit, make_optimizer
 
 FIGURE = Path(__file__).parents[1] / "docs" / "time_to_accuracy.png"
@@ -66,7 +67,7 @@ def steps(
     torch.manual_seed(0)
     model = transfer.build_model(len(train.classes), weights, recipe.train_from, recipe.dropout)
     transfer.freeze(model, recipe.train_from, batchnorm_moves=recipe.batchnorm_moves)
-    engine = cpu.choose(recipe)
+    engine = machine.choose(recipe)
     engine.place(model)
     optimizer = make_optimizer(model, recipe)
     generator = torch.Generator().manual_seed(0)
@@ -123,7 +124,7 @@ def step_with_memory(options: Namespace, train_from: str, kept: bool) -> float:
     recipe = replace(
         PLAIN, image_size=128, train_from=train_from, precision="bf16", memory_format="channels_last"
     )
-    with cpu.keeping_memory() if kept else nullcontext():
+    with machine.keeping_memory() if kept else nullcontext():
         times = list(itertools.islice(steps(train, options.weights, recipe), 3 + STEPS))
     return statistics.median(times[3:])
 
@@ -150,7 +151,7 @@ def measure_compile(options: Namespace) -> dict[str, object]:
     """One step of 128 pictures at 96 pixels, all layers: as it is, and through torch.compile."""
     train = load(Settings(data=options.data, weights=options.weights)).train
     recipe = replace(PLAIN, image_size=96)
-    computing = cpu.choose(recipe).computing
+    computing = machine.choose(recipe).computing
     ways = {
         "plain": (steps(train, options.weights, recipe), computing),
         "compiled": (steps(train, options.weights, recipe, torch.compile), computing),
@@ -178,8 +179,8 @@ def measure_steps(options: Namespace) -> dict[str, object]:
         {
             "original": (steps(splits.train, options.weights, ORIGINAL), nullcontext),
             "original_look": (looks(splits.test, options.weights, ORIGINAL), nullcontext),
-            "course_fp32": (steps(splits.train, options.weights, in_fp32), cpu.choose(in_fp32).computing),
-            "course_fastest": (steps(splits.train, options.weights, equal), cpu.choose(equal).computing),
+            "course_fp32": (steps(splits.train, options.weights, in_fp32), machine.choose(in_fp32).computing),
+            "course_fastest": (steps(splits.train, options.weights, equal), machine.choose(equal).computing),
         }
     )
     epoch = (median["original"] * TRAIN + median["original_look"] * TEST) / ORIGINAL.batch_size
@@ -192,8 +193,8 @@ def measure_steps(options: Namespace) -> dict[str, object]:
         "equal_step_fastest_milliseconds": round(median["course_fastest"], 1),
         "equal_step_fp32_ratio": round(median["course_fp32"] / median["original"], 3),
         "equal_step_fastest_ratio": round(median["course_fastest"] / median["original"], 3),
-        "equal_step_fastest_is": str(cpu.choose(equal)),
-        "airbench94_minutes_computed": round(AIRBENCH / 1e9 / cpu.probe().gigaflops("bf16") / 60, 1),
+        "equal_step_fastest_is": str(machine.choose(equal)),
+        "airbench94_minutes_computed": round(AIRBENCH / 1e9 / machine.probe().gigaflops("bf16") / 60, 1),
     }
 
 
@@ -332,14 +333,14 @@ def measure_growth(options: Namespace) -> dict[str, object]:
 
 
 def measure_estimate(options: Namespace) -> dict[str, object]:
-    """What `cpu.estimate` predicts for LAPTOP at two input sizes, against what 10,000 pictures then take."""
+    """What `machine.estimate` predicts for LAPTOP at two sizes, against what 10,000 pictures then take."""
     splits = load(Settings(data=options.data, weights=options.weights))
     train, val = splits.train.limit(10_000), splits.val.limit(1_000)
     found = {}
     for size in (64, 128):
         recipe = replace(LAPTOP, image_size=size, epochs=3)
         model = transfer.build_model(len(train.classes), options.weights, recipe.train_from, 0.0)
-        predicted = cpu.estimate(recipe, len(train), len(val))
+        predicted = machine.estimate(recipe, len(train), len(val))
         with tempfile.TemporaryDirectory() as home:
             start = time.perf_counter()
             fit(model, train, val, recipe, home=home)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from resnet_course.console import say
+from resnet_course.common.console import say
 from resnet_course.settings import WEIGHTS_SOURCES, Settings, SettingsError
 
 # torch takes seconds to import: each command imports the rooms that it needs, so that usage errors are quick.
@@ -94,7 +94,7 @@ def _doctor(options: argparse.Namespace) -> int:
     settings = Settings.from_env()
     import torch
 
-    from resnet_course import cpu, transfer
+    from resnet_course import machine, transfer
     from resnet_course.data import cifar10
     from resnet_course.recipes import RECIPES
 
@@ -104,8 +104,8 @@ def _doctor(options: argparse.Namespace) -> int:
             print(f"{package:12} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"{package:12} MISSING: pip install {package}")
-    print(f"torch threads {torch.get_num_threads()}, device {cpu.device()}")
-    probe = cpu.probe()
+    print(f"torch threads {torch.get_num_threads()}, device {machine.device()}")
+    probe = machine.probe()
     print(probe)
     for (precision, memory_format), milliseconds in probe.milliseconds.items():
         print(f"one residual block, one training step, {precision}, {memory_format}: {milliseconds:.1f} ms")
@@ -114,7 +114,7 @@ def _doctor(options: argparse.Namespace) -> int:
     print(f"CIFAR-10 on disk: {'yes' if cifar10.is_present(settings.home) else 'no'}")
     print(f"ImageNet weights on disk: {'yes' if transfer.imagenet_path().is_file() else 'no'}")
     for recipe in RECIPES.values():
-        minutes = cpu.estimate(recipe, 45_000, 5_000) / 60
+        minutes = machine.estimate(recipe, 45_000, 5_000) / 60
         print(f"recipe {recipe.name}, CIFAR-10, {recipe.all_epochs} epochs: about {minutes:.1f} minutes")
     return 0
 
@@ -142,17 +142,18 @@ def _train(options: argparse.Namespace) -> int:
 
     import torch
 
-    from resnet_course import cpu, processes
+    from resnet_course import machine
     from resnet_course.data import load
-    from resnet_course.training import fit, learning_and_choosing
-    from resnet_course.transfer import build_model, freeze
+    from resnet_course.machine import distributed
+    from resnet_course.training.loop import fit, learning_and_choosing
+    from resnet_course.transfer.transfer import build_model, freeze
 
     if not options.resume and (options.out / "best.pt").exists():
         raise SettingsError(
             f"--out {options.out} holds a training already; add --resume, or choose another folder"
         )
-    with processes.together():
-        with processes.first_here():
+    with distributed.process_group():
+        with distributed.local_main_process_first():
             train, val = learning_and_choosing(load(settings), recipe)
             torch.manual_seed(recipe.seed)
             model = build_model(len(train.classes), settings.weights, recipe.train_from, recipe.dropout)
@@ -160,12 +161,15 @@ def _train(options: argparse.Namespace) -> int:
             train = train.limit(options.limit, settings.seed)
             val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
         freeze(model, recipe.train_from, batchnorm_moves=recipe.batchnorm_moves)
-        engine, minutes = cpu.choose(recipe), cpu.estimate(recipe, len(train), len(val), model.width) / 60
+        engine, minutes = (
+            machine.choose(recipe),
+            machine.estimate(recipe, len(train), len(val), model.width) / 60,
+        )
         say(f"Recipe {recipe.name} on {engine}: {recipe.all_epochs} epochs, about {minutes:.1f} minutes.")
         history = fit(model, train, val, recipe, options.out, resume=options.resume, home=settings.home)
         if not history.epochs:
             return 130
-        if processes.rank() == 0:
+        if distributed.rank() == 0:
             best = history.best
             print(
                 f"{options.out / 'best.pt'}: epoch {best['epoch']}, "
@@ -176,12 +180,12 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     settings = replace(Settings.from_env(), data=options.data)
-    from resnet_course import checkpoint
     from resnet_course.data import load_split
-    from resnet_course.evaluation import evaluate
+    from resnet_course.evaluation.predictions import evaluate
+    from resnet_course.training import checkpoint
 
     saved = checkpoint.load(options.checkpoint)
-    image_set = load_split(settings, options.split, saved.side).in_classes(saved.classes)
+    image_set = load_split(settings, options.split, saved.stored_size).in_classes(saved.classes)
     predictions = evaluate(saved.model(), image_set, saved.recipe)
     low, high = predictions.interval()
     if options.json:
@@ -206,7 +210,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from resnet_course.data import PictureError
+    from resnet_course.data import ImageError
     from resnet_course.prediction import Classifier
 
     classifier = Classifier.load(options.checkpoint)
@@ -215,7 +219,7 @@ def _predict(options: argparse.Namespace) -> int:
         print("[", end="")
     # One by one as they come: of ten thousand pictures no list is kept.
     for path, found in zip(options.pictures, classifier.predict_many(options.pictures), strict=True):
-        if isinstance(found, PictureError):
+        if isinstance(found, ImageError):
             bad += 1
             print(f"resnet-course: {found}", file=sys.stderr)
             continue

@@ -13,13 +13,14 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from resnet_course import checkpoint, cpu
-from resnet_course.batches import to_input
-from resnet_course.checkpoint import Checkpoint
-from resnet_course.console import say
-from resnet_course.data.images import PictureError, count_frames, read_picture, square
-from resnet_course.evaluation import mean_logits, views_of
-from resnet_course.transfer import folded
+from resnet_course import machine
+from resnet_course.common.console import say
+from resnet_course.data.images import ImageError, count_frames, read_image, square
+from resnet_course.evaluation.predictions import mean_logits, views_of
+from resnet_course.inputs.batches import to_input
+from resnet_course.training import checkpoint
+from resnet_course.training.checkpoint import Checkpoint
+from resnet_course.transfer.transfer import fused
 
 MANY = 300  # pictures in one call that make up for the time of a probe
 
@@ -46,9 +47,9 @@ class Classifier:
         self.checkpoint = checkpoint
         self.recipe = checkpoint.recipe
         # One picture is too little work for the choice of precision to matter: no probe, and exact.
-        self.engine = cpu.Engine("cpu", "fp32", "channels_last")
+        self.engine = machine.Engine("cpu", "fp32", "channels_last")
         self.model = self.engine.place(checkpoint.model())
-        self.network = self.engine.place(folded(self.model))  # the same, with less to compute
+        self.network = self.engine.place(fused(self.model))  # the same, with less to compute
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Classifier:
@@ -63,24 +64,26 @@ class Classifier:
     def view(self, picture: Picture) -> Tensor:
         """What the network gets to see of a picture: its middle square, at the size it learned from.
 
-        Returns uint8 [3, side, side]. Raises PictureError.
+        Returns uint8 [3, side, side]. Raises ImageError.
         """
-        side = self.checkpoint.side
+        side = self.checkpoint.stored_size
         if isinstance(picture, str | os.PathLike) and (frames := count_frames(picture)) > 1:
             say(f"{picture} has {frames} frames; the first one is taken")
-        pixels = square(read_picture(picture, at_least=side), side)
+        pixels = square(read_image(picture, at_least=side), side)
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Prediction:
-        """Classify one picture: a path, the bytes of a file, a PIL picture or an array (see `read_picture`).
+        """Classify one picture: a path, the bytes of a file, a PIL picture or an array (see `read_image`).
 
-        Raises PictureError for a picture that cannot be read.
+        Raises ImageError for a picture that cannot be read.
         """
         return self.predict_views([self.view(picture)])[0]
 
     @torch.inference_mode()
-    def predict_views(self, views: Sequence[Tensor], engine: cpu.Engine | None = None) -> list[Prediction]:
+    def predict_views(
+        self, views: Sequence[Tensor], engine: machine.Engine | None = None
+    ) -> list[Prediction]:
         """Classify a batch of pictures as `view` returns them. engine: where and how; None: the exact one."""
         engine = engine or self.engine
         network = engine.place(self.network)
@@ -91,21 +94,21 @@ class Classifier:
 
     def predict_many(
         self, pictures: Iterable[Picture], batch_size: int = 32
-    ) -> Iterator[Prediction | PictureError]:
+    ) -> Iterator[Prediction | ImageError]:
         """Classify any number of pictures, batch by batch, in their order.
 
         Only one batch is in memory. Of a list of at least 300 a two-second probe finds the fastest way to
         compute, which may round to 16 bits: probabilities then differ a little. Yields a
-        PictureError in the place of a picture that cannot be read.
+        ImageError in the place of a picture that cannot be read.
         """
         many = length_hint(pictures) >= MANY
-        engine, rest = cpu.choose(self.recipe) if many else self.engine, iter(pictures)
+        engine, rest = machine.choose(self.recipe) if many else self.engine, iter(pictures)
         while batch := list(itertools.islice(rest, batch_size)):
-            views: list[Tensor | PictureError] = []
+            views: list[Tensor | ImageError] = []
             for picture in batch:
                 try:
                     views.append(self.view(picture))
-                except PictureError as error:
+                except ImageError as error:
                     views.append(error)
             readable = [view for view in views if isinstance(view, Tensor)]
             found = iter(self.predict_views(readable, engine) if readable else ())

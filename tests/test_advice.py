@@ -5,15 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from resnet_course import advice, cpu
-from resnet_course.advice import advise
+from resnet_course import machine
 from resnet_course.data import Splits, shapes
 from resnet_course.recipes import LAPTOP
+from resnet_course.teaching import advice
+from resnet_course.teaching.advice import advise
 
 
 @pytest.fixture(autouse=True)
 def no_timing(monkeypatch):
-    monkeypatch.setattr(cpu, "estimate", lambda recipe, pictures, validation: 120.0)
+    monkeypatch.setattr(machine, "estimate", lambda recipe, pictures, validation: 120.0)
 
 
 def splits(count=1000):
@@ -72,13 +73,13 @@ def test_larger_pictures_get_a_larger_input():
 def test_the_advice_for_a_machine_follows_from_what_was_measured():
     ways = {("fp32", "contiguous"): 4.0, ("fp32", "channels_last"): 2.0}
     ways |= {("bf16", "contiguous"): 3.0, ("bf16", "channels_last"): 1.0}
-    fast = cpu.Probe(2, 8 * 10**9, ways, {2: 1.0, 1: 2.0}, 10**9, {"contiguous": 1.0})
+    fast = machine.Probe(2, 8 * 10**9, ways, {2: 1.0, 1: 2.0}, 10**9, {"contiguous": 1.0})
     lines = advice.for_machine(fast, 4.0)
     assert lines[0] == "bf16 is 2.0 times as fast as fp32: the precision 'auto' takes it."
     assert lines[1] == "2 of 2 cores compute fastest." and not any("minutes" in line for line in lines)
     ways["bf16", "channels_last"] = 8.0
     poor = " ".join(
-        advice.for_machine(cpu.Probe(2, 10**9, ways, {2: 3.0, 1: 1.0}, 10**9, {"contiguous": 1.0}), 40.0)
+        advice.for_machine(machine.Probe(2, 10**9, ways, {2: 3.0, 1: 1.0}, 10**9, {"contiguous": 1.0}), 40.0)
     )
     for part in ("stays with fp32", "1 of 2 cores", "close it", "40 minutes are long", "Only 1.0 GB"):
         assert part in poor

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from resnet_course import anatomy
 from resnet_course.resnet import resnet18
-from resnet_course.stacks import stack
+from resnet_course.resnet.stacks import stack
+from resnet_course.teaching import anatomy
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms import InterpolationMode, RandomErasing, v2
 from torchvision.transforms.v2 import functional
 
-from resnet_course import augment
+from resnet_course.inputs import augment
 
 
 def noise(count, side=32, seed=0):

@@ -8,9 +8,9 @@ from PIL import Image
 from torchvision.transforms import functional
 from torchvision.transforms.functional import to_pil_image
 
-from resnet_course import augment
-from resnet_course.batches import count_batches, eval_batches, to_input, train_batches
 from resnet_course.data import ImageSet
+from resnet_course.inputs import augment
+from resnet_course.inputs.batches import count_batches, eval_batches, to_input, train_batches
 from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
 
 

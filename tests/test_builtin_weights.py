@@ -16,7 +16,7 @@ RECIPE = replace(REDUCED, epochs=12, batch_size=20, learning_rate=3e-3)
 
 
 def test_the_file_is_small_and_fits():
-    assert (resources.files("resnet_course") / BUILTIN_FILE).stat().st_size < 2_000_000
+    assert (resources.files("resnet_course.transfer") / BUILTIN_FILE).stat().st_size < 2_000_000
     state = load_weights("builtin")
     resnet18(len(shapes.PRETRAINING_CLASSES), width=16).load_state_dict(state, strict=True)
     assert all(tensor.isfinite().all() for tensor in state.values())

@@ -10,23 +10,29 @@ from dataclasses import replace
 import pytest
 import torch
 
-from resnet_course import checkpoint
-from resnet_course.checkpoint import Checkpoint, CheckpointError
 from resnet_course.recipes import ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18
+from resnet_course.training import checkpoint
+from resnet_course.training.checkpoint import Checkpoint, CheckpointError
 
 
 def make(**changes):
     torch.manual_seed(0)
     model = resnet18(2, width=8)
-    values = {"state_dict": model.state_dict(), "classes": ("cat", "dög"), "side": 32, "dataset": "pets"}
+    values = {"state_dict": model.state_dict(), "classes": ("cat", "dög"), "dataset": "pets"}
+    values["stored_size"] = 32
+        "state_dict": model.state_dict(),
+        "classes": ("cat", "dög"),
+        "stored_size": 32,
+        "dataset": "pets",
+    }
     return Checkpoint(**{**values, "recipe": REDUCED, "metrics": {"best_val_accuracy": 0.5}, **changes})
 
 
 def test_round_trip(tmp_path):
     saved = make(recipe=ORIGINAL)
     loaded = checkpoint.load(checkpoint.save(tmp_path / "new" / "best.pt", saved))
-    for name in ("classes", "side", "dataset", "recipe", "metrics", "training"):
+    for name in ("classes", "stored_size", "dataset", "recipe", "metrics", "training"):
         assert getattr(loaded, name) == getattr(saved, name), name
     for name, tensor in saved.state_dict.items():
         assert torch.equal(loaded.state_dict[name], tensor), name

@@ -19,8 +19,8 @@ import torch
 from servers import Mirror, serving
 from torchvision.datasets import CIFAR10
 
+from resnet_course.common.download import DownloadError
 from resnet_course.data import cifar10
-from resnet_course.download import DownloadError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
@@ -196,7 +196,7 @@ def test_full_disk_is_a_clear_error(tmp_path, mirror, monkeypatch):
 @pytest.mark.parametrize("patient", [True, False])
 def test_without_a_network_the_error_says_what_to_do(tmp_path, archive, monkeypatch, patient):
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr("resnet_course.download.PAUSE", 0.0)
+    monkeypatch.setattr("resnet_course.common.download.PAUSE", 0.0)
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         host = f"127.0.0.1:{free.getsockname()[1]}"
     urls = (f"http://{host}/a/{ARCHIVE}", f"http://{host}/b/{ARCHIVE}")

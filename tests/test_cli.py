@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_course import machine
 from resnet_course.__main__ import main
 
 
@@ -184,9 +185,8 @@ def test_a_bad_environment_variable_is_one_line_too(capsys, monkeypatch):
 
 
 def test_doctor_says_what_runs_here(capsys, monkeypatch):
-    from resnet_course import cpu
 
-    monkeypatch.setattr(cpu, "estimate", lambda *args: 61.0)  # seconds of measuring, tested elsewhere
+    monkeypatch.setattr(machine, "estimate", lambda *args: 61.0)  # seconds of measuring, tested elsewhere
     status, out, _ = run(capsys, "doctor")
     assert status == 0
     for part in ("Python", "torch", "usable cores", "ms", "CIFAR-10", "laptop", "free disk"):

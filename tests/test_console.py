@@ -2,7 +2,7 @@
 
 import pytest
 
-from resnet_course import console
+from resnet_course.common import console
 
 
 def test_notices_go_to_stderr_and_are_silent_within_quiet(capsys):

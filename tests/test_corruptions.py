@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_course.corruptions import CORRUPTIONS, corrupt
+from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,16 @@ import psutil
 import pytest
 import torch
 
-from resnet_course import cpu
+from resnet_course import machine
+from resnet_course.machine import cpu
 from resnet_course.recipes import LAPTOP, ORIGINAL, PLAIN, REDUCED
 from resnet_course.resnet import resnet18
 
 
 def test_probe_is_quick_and_times_every_candidate():
-    cpu.probe.cache_clear()
+    machine.probe.cache_clear()
     start = time.perf_counter()
-    found = cpu.probe()
+    found = machine.probe()
     assert time.perf_counter() - start < 8, "two seconds on an idle machine"
     assert tuple(found.milliseconds) == cpu.CANDIDATES and min(found.milliseconds.values()) > 0
     assert found.threads in found.by_threads and max(found.by_threads) == found.cores
@@ -27,7 +28,7 @@ def test_probe_is_quick_and_times_every_candidate():
 
 def probed(times, by_threads=None, layer4=None):
     layer4 = layer4 or {"channels_last": 1.0, "contiguous": 2.0}
-    return cpu.Probe(2, 8 * 10**9, times, by_threads or {2: 1.0}, 10**9, layer4)
+    return machine.Probe(2, 8 * 10**9, times, by_threads or {2: 1.0}, 10**9, layer4)
 
 
 def test_the_figures_of_a_probe_are_computed_from_its_times():
@@ -49,15 +50,15 @@ def test_a_step_of_the_probe_is_counted_as_its_convolutions():
     ):
         operations += 2 * channels * side**2 * inputs * kernel**2 * 16
     stem = 2 * 64 * 48**2 * 3 * 49 * 16  # of the picture no gradient is computed
-    assert cpu.probe().operations == 3 * operations - stem
+    assert machine.probe().operations == 3 * operations - stem
 
 
 def test_the_threads_are_set_for_the_block_only():
     before = torch.get_num_threads()
-    with cpu.Engine("cpu", "fp32", "contiguous", 1).computing():
+    with machine.Engine("cpu", "fp32", "contiguous", 1).computing():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
-    with cpu.Engine("cpu", "fp32", "contiguous").computing():
+    with machine.Engine("cpu", "fp32", "contiguous").computing():
         assert torch.get_num_threads() == before
 
 
@@ -76,11 +77,11 @@ def test_memory_stays_with_the_process_within_the_block_only():
 
     outside = new_pages()
     before = megabytes()
-    with cpu.keeping_memory():
+    with machine.keeping_memory():
         for _ in range(5):
             new_pages()  # until every free block has been used once
         assert new_pages() < outside / 4
-        with cpu.keeping_memory():
+        with machine.keeping_memory():
             pass
         assert new_pages() < outside / 4, "an inner block ends, the outer one does not"
         torch.ones(2**27)
@@ -91,37 +92,40 @@ def test_memory_stays_with_the_process_within_the_block_only():
 def test_elsewhere_nothing_is_told_to_the_c_library(monkeypatch):
     monkeypatch.setattr(cpu.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(cpu.ctypes, "CDLL", None)
-    with cpu.keeping_memory():
+    with machine.keeping_memory():
         torch.ones(10)
 
 
 @torch.inference_mode()
 def test_probe_trains_even_where_gradients_are_off():
-    cpu.probe.cache_clear()
-    assert len(cpu.probe().milliseconds) == len(cpu.CANDIDATES)
+    machine.probe.cache_clear()
+    assert len(machine.probe().milliseconds) == len(cpu.CANDIDATES)
 
 
 def test_auto_takes_the_fastest_that_the_recipe_allows(monkeypatch):
     times = {("fp32", "contiguous"): 3.0, ("fp32", "channels_last"): 2.0, ("bf16", "channels_last"): 1.0}
     monkeypatch.setattr(cpu, "probe", lambda what: probed(times))
-    chosen = cpu.choose(LAPTOP)
+    chosen = machine.choose(LAPTOP)
     assert (chosen.precision, chosen.memory_format) == ("bf16", "channels_last")
-    assert cpu.choose(replace(LAPTOP, precision="fp32")).memory_format == "channels_last"
+    assert machine.choose(replace(LAPTOP, precision="fp32")).memory_format == "channels_last"
     times["bf16", "channels_last"] = 9.0
-    assert cpu.choose(LAPTOP).precision == "fp32"
-    assert cpu.choose(replace(LAPTOP, precision="bf16")).precision == "bf16", "a demand is a demand"
+    assert machine.choose(LAPTOP).precision == "fp32"
+    assert machine.choose(replace(LAPTOP, precision="bf16")).precision == "bf16", "a demand is a demand"
 
 
 def test_layer4_has_a_layout_of_its_own_where_that_is_faster(monkeypatch):
     times = {("fp32", "channels_last"): 2.0, ("bf16", "channels_last"): 1.0}
     slower, faster = {"channels_last": 2.0, "contiguous": 3.0}, {"channels_last": 3.0, "contiguous": 2.0}
     monkeypatch.setattr(cpu, "probe", lambda what: probed(times, layer4=slower))
-    assert cpu.choose(PLAIN).layer4_format is None
+    assert machine.choose(PLAIN).layer4_format is None
     monkeypatch.setattr(cpu, "probe", lambda what: probed(times, layer4=faster))
-    assert str(cpu.choose(PLAIN)) == f"{cpu.device()}, bf16, channels-last (layer4 contiguous), 2 threads"
-    assert cpu.choose(PLAIN, "features").layer4_format is None
-    assert cpu.choose(replace(PLAIN, memory_format="channels_last")).layer4_format is None
-    assert cpu.choose(replace(PLAIN, precision="fp32")).layer4_format is None, "measured in bf16 only"
+    assert (
+        str(machine.choose(PLAIN))
+        == f"{machine.device()}, bf16, channels-last (layer4 contiguous), 2 threads"
+    )
+    assert machine.choose(PLAIN, "features").layer4_format is None
+    assert machine.choose(replace(PLAIN, memory_format="channels_last")).layer4_format is None
+    assert machine.choose(replace(PLAIN, precision="fp32")).layer4_format is None, "measured in bf16 only"
 
 
 def test_a_layout_of_its_own_changes_no_result_and_can_be_taken_back():
@@ -130,8 +134,8 @@ def test_a_layout_of_its_own_changes_no_result_and_can_be_taken_back():
     expected = model(pictures)
     model.zero_grad()
     for engine in (
-        cpu.Engine("cpu", "fp32", "channels_last", None, "contiguous"),
-        cpu.Engine("cpu", "fp32", "channels_last"),
+        machine.Engine("cpu", "fp32", "channels_last", None, "contiguous"),
+        machine.Engine("cpu", "fp32", "channels_last"),
     ):
         engine.place(engine.place(model))
         weights = model.layer3[0].conv1.weight, model.layer4[0].conv1.weight
@@ -149,31 +153,34 @@ def test_a_recipe_that_leaves_nothing_open_is_not_probed(monkeypatch):
         raise AssertionError("probed")
 
     monkeypatch.setattr(cpu, "probe", refuse)
-    assert cpu.choose(ORIGINAL).precision == "fp32" and cpu.choose(ORIGINAL).memory_format == "contiguous"
-    assert cpu.choose(REDUCED).memory_format == "channels_last"
+    assert (
+        machine.choose(ORIGINAL).precision == "fp32"
+        and machine.choose(ORIGINAL).memory_format == "contiguous"
+    )
+    assert machine.choose(REDUCED).memory_format == "channels_last"
 
 
 def test_bf16_computes_in_bf16_and_keeps_the_weights_in_fp32():
-    engine = cpu.Engine("cpu", "bf16", "channels_last")
+    engine = machine.Engine("cpu", "bf16", "channels_last")
     convolution = engine.place(torch.nn.Conv2d(3, 8, 3))
     with engine.autocast():
         out = convolution(engine.place(torch.randn(1, 3, 8, 8)))
     assert out.dtype == torch.bfloat16 and convolution.weight.dtype == torch.float32
-    with cpu.Engine("cpu", "fp32", "contiguous").autocast():
+    with machine.Engine("cpu", "fp32", "contiguous").autocast():
         assert convolution(torch.randn(1, 3, 8, 8)).dtype == torch.float32
 
 
 def test_usable_cores_respects_affinity(monkeypatch):
-    assert 1 <= cpu.usable_cores() <= (cpu.os.cpu_count() or 1)
+    assert 1 <= machine.usable_cores() <= (cpu.os.cpu_count() or 1)
     monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda _: {0}, raising=False)
-    assert cpu.usable_cores() == 1
+    assert machine.usable_cores() == 1
 
 
 def test_estimate_grows_with_the_work():
     recipe = replace(REDUCED, epochs=1)
-    small, large = (cpu.estimate(recipe, pictures, 0, width=8) for pictures in (1_000, 10_000))
+    small, large = (machine.estimate(recipe, pictures, 0, width=8) for pictures in (1_000, 10_000))
     assert 3 < large / small < 30, "ten times the pictures, on a machine that others use too"
-    assert cpu.estimate(recipe, 1, 0, width=8) > 0
+    assert machine.estimate(recipe, 1, 0, width=8) > 0
 
 
 def test_no_global_setting_is_changed_and_no_global_random_number_drawn():
@@ -184,9 +191,9 @@ def test_no_global_setting_is_changed_and_no_global_random_number_drawn():
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    cpu.probe.cache_clear()
-    cpu.probe()
-    cpu.estimate(replace(REDUCED, epochs=1), 10, 10, width=8)
+    machine.probe.cache_clear()
+    machine.probe()
+    machine.estimate(replace(REDUCED, epochs=1), 10, 10, width=8)
     assert torch.equal(torch.rand(1), expected) and settings() == before
 
 
@@ -196,23 +203,23 @@ def test_features_are_probed_for_themselves(monkeypatch):
         "features": {("fp32", "channels_last"): 2.0, ("bf16", "contiguous"): 1.0},
     }
     monkeypatch.setattr(cpu, "probe", lambda what: probed(times[what]))
-    assert cpu.choose(LAPTOP, "pictures").memory_format == "channels_last"
-    assert str(cpu.choose(LAPTOP, "features")) == f"{cpu.device()}, bf16, contiguous, 2 threads"
+    assert machine.choose(LAPTOP, "pictures").memory_format == "channels_last"
+    assert str(machine.choose(LAPTOP, "features")) == f"{machine.device()}, bf16, contiguous, 2 threads"
 
 
 def test_cached_features_are_estimated_as_one_pass_and_then_the_head():
     recipe = replace(REDUCED, image_size=64, train_from="layer4", epochs=1, batch_size=32)
     many = replace(recipe, epochs=20)
-    through = cpu.estimate(many, 1_000, width=32)
+    through = machine.estimate(many, 1_000, width=32)
     one_view, eight = (replace(recipe, cached_views=views, augmentation="crop_flip") for views in (1, 8))
-    once = cpu.estimate(one_view, 1_000, width=32)
-    cached = cpu.estimate(replace(one_view, epochs=20), 1_000, width=32)
+    once = machine.estimate(one_view, 1_000, width=32)
+    cached = machine.estimate(replace(one_view, epochs=20), 1_000, width=32)
     assert once < cached < through
-    assert cpu.estimate(eight, 1_000, width=32) > once
+    assert machine.estimate(eight, 1_000, width=32) > once
 
 
 def test_the_estimate_of_two_phases_is_that_of_both():
     first = replace(REDUCED, epochs=1)
     second = replace(first, first=first)
-    alone, both = (cpu.estimate(recipe, 2_000, width=8) for recipe in (first, second))
+    alone, both = (machine.estimate(recipe, 2_000, width=8) for recipe in (first, second))
     assert 1.2 < both / alone < 3.3

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from resnet_course import data
+from resnet_course.common.download import DownloadError
 from resnet_course.data import DataError, cifar10, concatenate, load, load_split, shapes
-from resnet_course.download import DownloadError
 from resnet_course.settings import Settings
 
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from servers import PIECE, Mirror, serving
 
-from resnet_course import download as room
-from resnet_course.download import DownloadError, download
+from resnet_course.common import download as room
+from resnet_course.common.download import DownloadError, download
 
 CONTENT = random.Random(0).randbytes(200_000)
 LIE = random.Random(1).randbytes(200_000)

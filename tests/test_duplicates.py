@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_course import augment
 from resnet_course.data import shapes
 from resnet_course.data.duplicates import CHUNK, NEAR, fingerprint, nearest
+from resnet_course.inputs import augment
 
 KNOWN = shapes.draw(300, seed=0)
 

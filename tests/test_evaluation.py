@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from resnet_course.batches import to_input
 from resnet_course.data import ImageSet
 from resnet_course.evaluation import Predictions, evaluate, views_of, wilson_interval
+from resnet_course.inputs.batches import to_input
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 

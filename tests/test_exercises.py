@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_course import progress
+from resnet_course.exercises import progress
 from resnet_course.exercises.core import Exercise, ExerciseError, Mistake
 
 

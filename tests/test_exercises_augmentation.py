@@ -166,7 +166,7 @@ def test_q3_names_the_mistake(body, message, capsys):
 @pytest.mark.parametrize(
     "body",
     [
-        "from resnet_course.augment import random_crop; "
+        "from resnet_course.inputs.augment import random_crop; "
         "return random_crop(images, padding, generator, border='constant')",
         BEGIN + "o = (torch.rand(n, 2, generator=generator) * (2 * padding + 1)).long().tolist(); " + CUT,
         BEGIN

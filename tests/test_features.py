@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from resnet_course import features
-from resnet_course.augment import draw_view
 from resnet_course.data import DataError, ImageSet
-from resnet_course.data.feature_set import ArrayFile
 from resnet_course.evaluation import evaluate
 from resnet_course.features import FeaturesError, cache_features, trunk_of
+from resnet_course.features.feature_set import ArrayFile
+from resnet_course.inputs.augment import draw_view
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 from resnet_course.training import fit
@@ -53,7 +53,7 @@ def test_training_on_features_is_training_through_the_trunk(sets, tmp_path, trai
     val = cache_features(model, sets[1], recipe, tmp_path, dtype="fp32")
     cached, uncached = fit(model, train, val, recipe), fit(through, *sets, recipe)
     for name in ("train_loss", "val_loss"):
-        # BatchNorm is folded into the cached trunk's convolutions: another rounding, 2e-6 seen.
+        # BatchNorm is fused into the cached trunk's convolutions: another rounding, 2e-6 seen.
         assert cached.values(name) == pytest.approx(uncached.values(name), abs=2e-5)
     for (name, a), b in zip(model.state_dict().items(), through.state_dict().values(), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-4), name
@@ -378,7 +378,7 @@ MEMORY = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from resnet_course.data.feature_set import ArrayFile
+from resnet_course.features.feature_set import ArrayFile
 file = ArrayFile(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for start in range(0, file.shape[1], 1024):

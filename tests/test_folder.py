@@ -16,7 +16,7 @@ from PIL import Image
 
 from resnet_course.data import folder
 from resnet_course.data.folder import load_split
-from resnet_course.data.images import DataError, read_picture, square
+from resnet_course.data.images import DataError, read_image, square
 
 
 def picture(seed: int = 0, width: int = 8, height: int = 8) -> Image.Image:
@@ -53,7 +53,7 @@ def kept(home: Path) -> list[str]:
 
 
 def forbid_decoding(monkeypatch):
-    monkeypatch.setattr(folder, "read_picture", lambda *a, **k: pytest.fail("decoded again"))
+    monkeypatch.setattr(folder, "read_image", lambda *a, **k: pytest.fail("decoded again"))
 
 
 # What comes out
@@ -177,9 +177,9 @@ def test_pictures_are_upright_centre_squares_and_jpegs_are_shrunk_on_the_way(tmp
 
     def spy(path, at_least=0):
         asked.append(at_least)
-        return read_picture(path, at_least)
+        return read_image(path, at_least)
 
-    monkeypatch.setattr(folder, "read_picture", spy)
+    monkeypatch.setattr(folder, "read_image", spy)
     exif = Image.Exif()
     exif[0x0112] = 6
     x = np.tile(np.linspace(0, 255, 600, dtype=np.uint8), (400, 1))
@@ -187,7 +187,7 @@ def test_pictures_are_upright_centre_squares_and_jpegs_are_shrunk_on_the_way(tmp
         (tmp_path / "t" / name).mkdir(parents=True)
         Image.fromarray(x).save(tmp_path / "t" / name / "1.jpg", exif=exif, quality=95)
     image = load_split(tmp_path / "t", "train", home, size=40).images[0]
-    expected = square(read_picture(tmp_path / "t/a/1.jpg"), 40)
+    expected = square(read_image(tmp_path / "t/a/1.jpg"), 40)
     assert np.abs(image.permute(1, 2, 0).numpy().astype(int) - expected).max() <= 2
     assert asked == [40, 40]
     assert image[0, -1, 0] > image[0, 0, 0] + 100  # bright is below, no longer to the right
@@ -451,9 +451,9 @@ def test_an_interrupt_leaves_nothing(tree, home, monkeypatch):
     def interrupted(path, at_least=0):
         if path.name == "1.png":
             raise KeyboardInterrupt
-        return read_picture(path, at_least)
+        return read_image(path, at_least)
 
-    monkeypatch.setattr(folder, "read_picture", interrupted)
+    monkeypatch.setattr(folder, "read_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_split(tree, "train", home)
     assert kept(home) == []
@@ -463,12 +463,12 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from resnet_course.data import folder
-read_picture = folder.read_picture
+read_image = folder.read_image
 def read(path, at_least=0):
     if path.name == "2.png":
         os._exit(9)  # as abrupt as a kill
-    return read_picture(path, at_least)
-folder.read_picture = read
+    return read_image(path, at_least)
+folder.read_image = read
 folder.load_split(Path(sys.argv[1]), "train", Path(sys.argv[2]))
 """
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from resnet_course.gradcam import grad_cam
+from resnet_course.evaluation.gradcam import grad_cam
 from resnet_course.resnet import resnet18
 from resnet_course.transfer import freeze, split_at
 

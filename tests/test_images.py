@@ -12,11 +12,11 @@ from PIL import Image
 
 from resnet_course.data.images import (
     DataError,
+    ImageError,
     ImageSet,
-    PictureError,
-    carve,
     draw_stratified,
-    read_picture,
+    read_image,
+    split_off,
     square,
 )
 
@@ -32,7 +32,7 @@ def encode(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
 
 
 def pixels(source) -> np.ndarray:
-    picture = read_picture(source)
+    picture = read_image(source)
     assert picture.mode == "RGB"
     return np.asarray(picture)
 
@@ -135,7 +135,7 @@ def test_cmyk_jpeg_with_exif():
     exif = Image.Exif()
     exif[0x0112] = 6
     picture = Image.new("CMYK", (16, 8), (10, 200, 30, 40))
-    found = read_picture(encode(picture, "JPEG", quality=100, exif=exif))
+    found = read_image(encode(picture, "JPEG", quality=100, exif=exif))
     assert found.size == (8, 16)
     expected = picture.convert("RGB").getpixel((0, 0))
     assert np.abs(np.asarray(found, int) - expected).max() <= 3
@@ -149,7 +149,7 @@ def test_rare_modes_of_pil_pictures(mode):
         picture = Image.new("LAB", (9, 12), (255, 128, 128))
     else:
         picture = Image.fromarray(COLOURS).convert(mode)
-    assert read_picture(picture).size == (9, 12)
+    assert read_image(picture).size == (9, 12)
     if mode == "LAB":
         assert pixels(picture).min() >= 254
     else:
@@ -187,7 +187,7 @@ def test_exif_orientation(orientation, file_format):
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
 def test_damaged_exif_does_not_spoil_a_picture(exif, file_format):
     picture = Image.open(io.BytesIO(encode(Image.fromarray(COLOURS), file_format, exif=exif)))
-    result = read_picture(picture)
+    result = read_image(picture)
     assert result.size == (9, 12)
     assert result is not picture
 
@@ -197,7 +197,7 @@ def test_what_can_be_read_of_damaged_exif_counts():
     exif[0x0112] = 6
     data = bytearray(exif.tobytes())
     data[14:16] = b"\x09\x09"  # so many entries, it claims; one follows, and Pillow warns
-    assert read_picture(encode(Image.fromarray(COLOURS), exif=bytes(data))).size == (12, 9)
+    assert read_image(encode(Image.fromarray(COLOURS), exif=bytes(data))).size == (12, 9)
 
 
 def test_the_first_frame_of_an_animation():
@@ -210,8 +210,8 @@ def test_the_first_frame_of_an_animation():
 
 
 def refused(source) -> str:
-    with pytest.raises(PictureError) as caught:
-        read_picture(source)
+    with pytest.raises(ImageError) as caught:
+        read_image(source)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -268,7 +268,7 @@ def test_files_are_closed(tmp_path, monkeypatch):
     cut.write_bytes(encode(Image.fromarray(COLOURS))[:200])
     animation.write_bytes(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     opened.clear()
-    kept = read_picture(good), read_picture(animation)
+    kept = read_image(good), read_image(animation)
     refused(cut)
     assert len(opened) >= 3  # Pillow opens some a second time, to map them
     assert all(file.closed for file in opened)
@@ -291,13 +291,13 @@ def test_a_pil_picture_is_neither_changed_nor_shared(mode):
     source = Image.fromarray(COLOURS).convert(mode)
     source.getexif()[0x0112] = 6
     before = source.tobytes()
-    result = read_picture(source)
+    result = read_image(source)
     assert result.size == (12, 9)  # upright
     result.paste((1, 2, 3), (0, 0, 12, 9))
     assert (source.tobytes(), source.size, source.mode) == (before, (9, 12), mode)
     assert source.getexif()[0x0112] == 6
     plain = Image.fromarray(COLOURS)
-    read_picture(plain).paste((1, 2, 3), (0, 0, 9, 12))
+    read_image(plain).paste((1, 2, 3), (0, 0, 9, 12))
     assert np.array_equal(plain, COLOURS)
 
 
@@ -320,7 +320,7 @@ def test_a_pil_picture_is_neither_changed_nor_shared(mode):
 )
 def test_arrays(array, expected):
     before = array.copy()
-    result = read_picture(array)
+    result = read_image(array)
     assert np.array_equal(result, expected)
     result.paste((1, 2, 3), (0, 0, *result.size))
     assert np.array_equal(array, before)
@@ -371,7 +371,7 @@ def test_square_of_the_right_size_is_left_alone_and_may_be_written_to():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1)])
 def test_square_of_extreme_shapes(size):
-    picture = read_picture(encode(Image.new("RGB", size, (3, 4, 5))))
+    picture = read_image(encode(Image.new("RGB", size, (3, 4, 5))))
     assert np.array_equal(square(picture, 160), np.full((160, 160, 3), (3, 4, 5)))
 
 
@@ -380,12 +380,12 @@ def test_at_least_shrinks_a_jpeg_but_not_below():
     smooth = np.stack([x * 255 // 399, y * 255 // 299, 255 - x * 255 // 399], -1).astype(np.uint8)
     for mode, file_format in (("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "MPO")):
         data = encode(Image.fromarray(smooth).convert(mode), file_format, quality=95)
-        small = read_picture(data, at_least=64)
+        small = read_image(data, at_least=64)
         assert small.size == (100, 75)
-        whole = square(read_picture(data), 64).astype(int)
+        whole = square(read_image(data), 64).astype(int)
         assert np.abs(square(small, 64) - whole).max() <= 5
-    assert read_picture(data, at_least=301).size == (400, 300)
-    assert read_picture(encode(Image.fromarray(smooth)), at_least=64).size == (400, 300)
+    assert read_image(data, at_least=301).size == (400, 300)
+    assert read_image(encode(Image.fromarray(smooth)), at_least=64).size == (400, 300)
 
 
 # Sets
@@ -487,7 +487,7 @@ def test_in_classes_matches_by_name():
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
 def test_carve(fraction):
     pictures = image_set([0] * 40 + [1] * 2 + [2] * 23)
-    rest, part = carve(pictures, fraction)
+    rest, part = split_off(pictures, fraction)
     assert sorted(numbers(rest) + numbers(part)) == list(range(65))  # disjoint and complete
     assert numbers(rest) == sorted(numbers(rest))
     for half in (rest, part):
@@ -495,16 +495,16 @@ def test_carve(fraction):
     for label, size in enumerate((40, 2, 23)):
         expected = min(size - 1, max(1, round(size * fraction)))
         assert int((part.labels == label).sum()) == expected
-    assert numbers(part) == numbers(carve(pictures, fraction)[1])
+    assert numbers(part) == numbers(split_off(pictures, fraction)[1])
 
 
 def test_carve_depends_on_the_seed():
     pictures = image_set([0] * 40 + [1] * 40, ("a", "b"))
-    assert numbers(carve(pictures, 0.2)[1]) != numbers(carve(pictures, 0.2, seed=1)[1])
+    assert numbers(split_off(pictures, 0.2)[1]) != numbers(split_off(pictures, 0.2, seed=1)[1])
 
 
 def test_carve_needs_two_pictures_of_each_class():
     with pytest.raises(DataError, match=r"test set: the class c has 1 picture\(s\); every class needs"):
-        carve(image_set([0, 0, 1, 1, 2]), 0.5)
+        split_off(image_set([0, 0, 1, 1, 2]), 0.5)
     with pytest.raises(DataError, match=r"test set: the class b has 0 picture\(s\)"):
-        carve(image_set([0, 0, 2, 2]), 0.5)
+        split_off(image_set([0, 0, 2, 2]), 0.5)

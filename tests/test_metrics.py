@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from resnet_course import metrics
-from resnet_course.evaluation import Predictions
+from resnet_course.evaluation import Predictions, metrics
 
 NAMES = ("a", "b", "c", "d")
 
@@ -176,7 +175,7 @@ def test_outlier_scores_are_their_formulas():
     labels = torch.arange(400) % 2
     known = torch.randn(400, 3, generator=generator) * torch.tensor([1.0, 5.0, 0.1]) + labels[:, None] * 20.0
     queries = torch.tensor([[0.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
-    near, wide, off = metrics.nearness(queries, known, labels).tolist()
+    near, wide, off = metrics.negative_mahalanobis(queries, known, labels).tolist()
     assert near > wide > off, "five along the wide direction is near, five along the narrow one is far"
     means = torch.stack([known[labels == c].mean(0) for c in (0, 1)]).double()
     within = known.double() - means[labels]

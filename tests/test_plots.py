@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_course import metrics, plots
 from resnet_course.data import shapes
-from resnet_course.evaluation import Predictions
+from resnet_course.evaluation import Predictions, metrics
 from resnet_course.prediction import Prediction
+from resnet_course.teaching import plots
 from resnet_course.training import History
 
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_course import checkpoint, cpu, prediction
-from resnet_course.checkpoint import Checkpoint, CheckpointError
-from resnet_course.data import ImageSet, PictureError
+from resnet_course import machine, prediction
+from resnet_course.data import ImageError, ImageSet
 from resnet_course.evaluation import evaluate
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
+from resnet_course.training import checkpoint
+from resnet_course.training.checkpoint import Checkpoint, CheckpointError
 
 RECIPE = replace(REDUCED, image_size=48)
 
@@ -89,8 +90,8 @@ def test_one_by_one_and_in_a_batch_agree(saved):
 def test_many_pictures_are_computed_the_fastest_way_to_nearly_the_same_numbers(saved, monkeypatch):
     classifier, pictures = Classifier.load(saved), [pixels(32, 32, seed) for seed in range(8)]
     exact = list(classifier.predict_many(pictures))
-    engine = cpu.Engine("cpu", "bf16", "channels_last")
-    monkeypatch.setattr(cpu, "choose", lambda recipe: engine)
+    engine = machine.Engine("cpu", "bf16", "channels_last")
+    monkeypatch.setattr(machine, "choose", lambda recipe: engine)
     assert list(classifier.predict_many(pictures)) == exact, "too few for a probe"
     monkeypatch.setattr(prediction, "MANY", 8)
     rounded = list(classifier.predict_many(pictures))
@@ -104,7 +105,7 @@ def test_bad_pictures_and_bad_checkpoints_are_one_line(saved, tmp_path):
     bad = tmp_path / "text.jpg"
     bad.write_text("hello")
     for picture in (tmp_path / "absent.png", bad, tmp_path, b"", np.zeros((4, 4, 2), np.uint8)):
-        with pytest.raises(PictureError) as error:
+        with pytest.raises(ImageError) as error:
             classifier.predict(picture)
         assert "\n" not in str(error.value)
     with pytest.raises(CheckpointError):
@@ -127,10 +128,10 @@ def test_many_pictures_are_predicted_batch_by_batch_in_their_order(saved, tmp_pa
     first = next(answers)
     assert len(asked) == 4, "no more than a batch is read ahead"
     answers = [first, *answers]
-    assert [isinstance(answer, PictureError) for answer in answers] == [False] * 3 + [True] + [False] * 4 + [
+    assert [isinstance(answer, ImageError) for answer in answers] == [False] * 3 + [True] + [False] * 4 + [
         True
     ]
-    right = [answer for answer in answers if not isinstance(answer, PictureError)]
+    right = [answer for answer in answers if not isinstance(answer, ImageError)]
     for array, answer in zip(arrays, right, strict=True):
         assert answer.probabilities == pytest.approx(classifier.predict(array).probabilities, abs=1e-6)
     assert list(classifier.predict_many([])) == []
@@ -188,7 +189,7 @@ def test_whatever_a_file_holds_there_is_a_prediction_or_one_clear_line(saved, tm
     if name in UNUSUAL:
         assert answer.label in ("cat", "dog", "eel")
     else:
-        assert isinstance(answer, PictureError) and str(answer).startswith(f"{path}: ")
+        assert isinstance(answer, ImageError) and str(answer).startswith(f"{path}: ")
         assert "\n" not in str(answer)
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_course import checkpoint, processes, training
+from resnet_course import training
+from resnet_course.machine import distributed
+from resnet_course.training import checkpoint
 
 # The tests run this with one process and with two. BatchNorm stands still in "frozen" (eval mode for all of
 # it, while every weight learns), so that no process depends on which pictures the others have.
@@ -26,7 +28,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from resnet_course import processes, training, transfer
+from resnet_course.machine import distributed
+from resnet_course import training, transfer
 from resnet_course.data.images import ImageSet
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
@@ -60,7 +63,7 @@ def run(out, kind, epochs, stop_after):
     with contextlib.suppress(KeyboardInterrupt):
         training.fit(model, pictures, pictures, recipe, Path(out), resume=True, home=Path(out) / "home")
 
-with processes.together():
+with distributed.process_group():
     for job in json.loads(sys.argv[1]):
         run(*job)
 """
@@ -167,13 +170,16 @@ def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_
 
 
 def test_alone_everything_is_as_without_processes():
-    assert (processes.count(), processes.rank(), processes.count_here()) == (1, 0, 1)
+    assert (distributed.world_size(), distributed.rank(), distributed.local_world_size()) == (1, 0, 1)
     batch = torch.arange(5)
-    assert torch.equal(processes.share(batch), batch) and processes.total([1, 2]).tolist() == [1, 2]
-    assert processes.agreed("x") == "x"
+    assert torch.equal(distributed.shard(batch), batch) and distributed.all_reduce_sum([1, 2]).tolist() == [
+        1,
+        2,
+    ]
+    assert distributed.broadcast("x") == "x"
     network = torch.nn.Linear(1, 1)
-    assert processes.averaging_gradients(network) is network
-    with processes.together(), processes.first_here():
+    assert distributed.data_parallel(network) is network
+    with distributed.process_group(), distributed.local_main_process_first():
         pass
-    with pytest.raises(RuntimeError, match="something else"), processes.explained("kept"):
+    with pytest.raises(RuntimeError, match="something else"), distributed.naming_lost_processes("kept"):
         raise RuntimeError("something else")

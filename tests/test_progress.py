@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resnet_course import progress
+from resnet_course.exercises import progress
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from resnet_course.repository import (
+from retarget import (
     COURSE,
     SETUP_ID,
     RepositoryError,
@@ -81,7 +80,7 @@ def test_the_badge_opens_the_notebook_in_colab():
 
 
 def test_the_set_up_cell_differs_from_its_template_in_the_address_alone():
-    template = (COURSE / "resnet_course" / "setup_cell.py").read_text(encoding="utf-8").splitlines()
+    template = (COURSE / "tools" / "setup_cell.py").read_text(encoding="utf-8").splitlines()
     cell = setup_cell(ADA).splitlines()
     differing = [pair for pair in zip(template, cell, strict=True) if len(set(pair)) == 2]
     assert differing == [('ADDRESS = "https://github.com/OWNER/NAME"', f'ADDRESS = "{ADA}"')]

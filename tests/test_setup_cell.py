@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from retarget import COURSE, setup_cell
 
 import resnet_course
-from resnet_course.repository import COURSE, setup_cell
 
 SYMLINKS = os.name != "nt"  # what `python -m venv` does by itself
 PLACEHOLDER = "https://github.com/OWNER/NAME"

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_course.anatomy import blocks, main_path
-from resnet_course.stacks import stack
+from resnet_course.resnet.stacks import stack
+from resnet_course.teaching.anatomy import blocks, main_path
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from resnet_course import checkpoint, training
-from resnet_course.checkpoint import CheckpointError
-from resnet_course.data import DataError, ImageSet, Splits, carve
+from resnet_course import training
+from resnet_course.data import DataError, ImageSet, Splits, split_off
 from resnet_course.evaluation import evaluate
 from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18
-from resnet_course.training import TrainingDiverged, fit, one_cycle, plateau
+from resnet_course.training import TrainingDiverged, checkpoint, fit, one_cycle, plateau
+from resnet_course.training.checkpoint import CheckpointError
 from resnet_course.transfer import freeze
 
 TINY = replace(REDUCED, epochs=4, batch_size=32, dropout=0.5)
@@ -27,7 +27,7 @@ def sets():
     labels = torch.arange(160) % 2
     noise = torch.randint(0, 160, (160, 3, 32, 32), generator=generator)
     images = (noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
-    return carve(ImageSet(images, labels, ("dark", "bright"), "noise"), 0.2)
+    return split_off(ImageSet(images, labels, ("dark", "bright"), "noise"), 0.2)
 
 
 def fresh_model(width=8):
@@ -66,7 +66,7 @@ def test_fit_learns_and_leaves_the_best_epoch_in_eval_mode(sets, tmp_path):
     assert evaluate(model, val, TINY).accuracy == history.best["val_accuracy"]
     best = checkpoint.load(tmp_path / "best.pt")
     assert best.metrics["best_val_accuracy"] == history.best["val_accuracy"]
-    assert best.classes == train.classes and best.side == 32 and best.dataset == "noise"
+    assert best.classes == train.classes and best.stored_size == 32 and best.dataset == "noise"
     assert json.loads((tmp_path / "history.json").read_text()) == history.epochs
     wanted = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
     assert [entry.keys() for entry in history.epochs] == [wanted] * 6

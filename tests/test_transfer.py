@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from servers import Mirror, serving
 
 from resnet_course import transfer
-from resnet_course.download import DownloadError
+from resnet_course.common.download import DownloadError
 from resnet_course.resnet import resnet18
 from resnet_course.transfer import (
     TRAIN_FROM,
@@ -270,8 +270,8 @@ def test_a_folded_trunk_gives_the_same_and_leaves_the_network_as_it_was(train_fr
             torch.nn.init.uniform_(module.bias, -1, 1)
     trunk, x = transfer.trunk_of(model, train_from), torch.randn(2, 3, 40, 40)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    folded = transfer.folded(trunk)
+    fused = transfer.fused(trunk)
     with torch.no_grad():
-        assert torch.allclose(folded(x), trunk.eval()(x), rtol=1e-3, atol=1e-4)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+        assert torch.allclose(fused(x), trunk.eval()(x), rtol=1e-3, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from resnet_course.console import say
+from resnet_course.common.console import say
+from resnet_course.common.download import DownloadError
 from resnet_course.data import cifar10, folder, shapes
-from resnet_course.data.images import DataError, ImageSet, PictureError, Splits, carve
-from resnet_course.download import DownloadError
+from resnet_course.data.images import DataError, ImageError, ImageSet, Splits, split_off
 from resnet_course.settings import Settings
 
-__all__ = ["DataError", "ImageSet", "PictureError", "Splits", "concatenate", "load", "load_split"]
+__all__ = ["DataError", "ImageError", "ImageSet", "Splits", "concatenate", "load", "load_split"]
 
 VALIDATION = 0.1  # of train, where the data set has no validation split of its own
 TEST = 0.2  # of train, where it has no test split either
@@ -85,11 +85,11 @@ def _load_folder(settings: Settings, side: int | None = None) -> Splits:
         raise DataError(f"{directory} has no train folder; it must be DIR/train/<class>/<pictures>")
     if test is None:
         say(f"{train.name} has no test folder: {TEST:.0%} of train are set aside as the test split.")
-        train, test = carve(train, TEST, settings.seed)
+        train, test = split_off(train, TEST, settings.seed)
     # A folder comes sorted by class; learners look at the first test pictures, and should see all classes.
     test = test.subset(torch.randperm(len(test), generator=torch.Generator().manual_seed(settings.seed)))
     if val is None:
-        train, val = carve(train, VALIDATION, settings.seed)
+        train, val = split_off(train, VALIDATION, settings.seed)
     return Splits(train, val, test)
 
 
@@ -99,7 +99,7 @@ def _load_shapes(settings: Settings) -> Splits:
         shapes.draw(train_count, seed=settings.seed),
         shapes.draw(test_count, seed=settings.seed + 1_000_000),
     )
-    train, val = carve(drawn, VALIDATION, settings.seed)
+    train, val = split_off(drawn, VALIDATION, settings.seed)
     return Splits(train, val, test)
 
 
@@ -113,5 +113,5 @@ def _load_cifar10(settings: Settings) -> tuple[Splits, str]:
         if patient:
             raise
         return _load_shapes(settings), f"because CIFAR-10 cannot be had now: {str(error).splitlines()[0]}"
-    train, val = carve(official, VALIDATION, settings.seed)
+    train, val = split_off(official, VALIDATION, settings.seed)
     return Splits(train, val, test), reason

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from resnet_course.console import say
+from resnet_course.common.console import say
+from resnet_course.common.download import DownloadError, download
 from resnet_course.data.images import ImageSet
-from resnet_course.download import DownloadError, download
 
 # The same file, byte for byte. Its home server comes last: it has been throttled to 80 kB/s since June 2026.
 MIRRORS = (

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnet_course import console
-from resnet_course.data.images import DataError, ImageSet, PictureError, read_picture, square
+from resnet_course.common import console
+from resnet_course.data.images import DataError, ImageError, ImageSet, read_image, square
 
 SPLITS = ("train", "val", "test")
 LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -219,8 +219,8 @@ def _decode(folder: Path, paths: list[str], size: int, file: BinaryIO) -> dict[s
     unreadable = {}
     for path in console.progress(paths, description=f"Reading {folder.name}", unit=" pictures"):
         try:
-            picture = read_picture(folder / path, at_least=size)
-        except PictureError as error:
+            picture = read_image(folder / path, at_least=size)
+        except ImageError as error:
             unreadable[path] = str(error).removeprefix(f"{folder / path}: ")
         else:
             file.write(square(picture, size).transpose(2, 0, 1).tobytes())

@@ -21,7 +21,7 @@ class DataError(ValueError):
     """The data source cannot be used. The message says what was found and what would be right."""
 
 
-class PictureError(ValueError):
+class ImageError(ValueError):
     """One picture cannot be read. The message is "name: why"."""
 
 
@@ -88,7 +88,7 @@ class ImageSet(LabelledSet):
         return self.images[index], int(self.labels[index])
 
     @property
-    def side(self) -> int:
+    def stored_size(self) -> int:
         """Pixels a side of the stored pictures."""
         return self.images.shape[-1]
 
@@ -141,7 +141,7 @@ def draw_stratified(labels: Tensor, num_classes: int, count: int, seed: int) -> 
     return draw_per_class(labels, counts.tolist(), seed)
 
 
-def carve(image_set: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+def split_off(image_set: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
     """Split off a stratified `fraction` (0 to 1): returns (the rest, the part split off).
 
     Every class keeps at least one picture on each side.
@@ -161,7 +161,7 @@ def carve(image_set: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet
     return image_set.subset(rest.nonzero().flatten()), image_set.subset(part)
 
 
-def read_picture(source: str | PathLike | bytes | Image.Image | np.ndarray, at_least: int = 0) -> Image.Image:
+def read_image(source: str | PathLike | bytes | Image.Image | np.ndarray, at_least: int = 0) -> Image.Image:
     """Read a picture as 8-bit RGB, upright, whatever it was.
 
     EXIF rotation is applied; transparent parts become white; grey, palette, CMYK, 16-bit and float
@@ -172,7 +172,7 @@ def read_picture(source: str | PathLike | bytes | Image.Image | np.ndarray, at_l
     at_least: a shortest side in pixels below which a JPEG may not be shrunk while it is decoded;
         0 decodes it whole. It makes large photographs several times faster to read.
     Returns a new picture.
-    Raises PictureError.
+    Raises ImageError.
     """
     name = str(source) if isinstance(source, str | PathLike) else "the picture"
     try:
@@ -204,7 +204,7 @@ def read_picture(source: str | PathLike | bytes | Image.Image | np.ndarray, at_l
         reason = f"claims more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it"
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-    raise PictureError(f"{name}: {reason}")
+    raise ImageError(f"{name}: {reason}")
 
 
 def count_frames(path: str | PathLike) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from resnet_course import progress
+from resnet_course.exercises import progress
 
 # Code in these folders is not the learner's: Python's library, the installed packages, this package.
 LIBRARIES = (Path(os.__file__).parent, Path(torch.__file__).parents[1], Path(__file__).parents[1])

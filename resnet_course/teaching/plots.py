@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
-from resnet_course.data.images import ImageSet, read_picture
-from resnet_course.evaluation import Predictions
-from resnet_course.metrics import Bin
+from resnet_course.data.images import ImageSet, read_image
+from resnet_course.evaluation.metrics import Bin
+from resnet_course.evaluation.predictions import Predictions
 from resnet_course.prediction import Picture, Prediction
-from resnet_course.training import History
+from resnet_course.training.loop import History
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
@@ -97,7 +97,7 @@ def prediction(picture: Picture, view: Tensor, prediction: Prediction) -> Figure
         1, 3, figsize=(11, 3.6), layout="constrained", width_ratios=(1, 1, 1.4)
     )
     for axis, pixels, title in (
-        (whole, np.asarray(read_picture(picture)), "your picture"),
+        (whole, np.asarray(read_image(picture)), "your picture"),
         (seen, to_array(view), "what the network sees"),
     ):
         axis.imshow(pixels)

@@ -123,7 +123,7 @@ def _retargeted(path: Path, address: str) -> str:
         raise RepositoryError(f"{found}; it must have this line, once: {badge(path.name, address)}")
     if len(setups) != 1:
         found = f"{path.name}: {len(setups)} code cells have the id {SETUP_ID!r}"
-        raise RepositoryError(f"{found}; one must, with the text of resnet_course/setup_cell.py")
+        raise RepositoryError(f"{found}; one must, with the text of tools/setup_cell.py")
     lines[badges[0]] = badge(path.name, address)
     title["source"] = "\n".join(lines).splitlines(keepends=True)
     setups[0]["source"] = setup_cell(address).splitlines(keepends=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from resnet_course.data.images import LabelledSet
+from resnet_course.inputs.batches import eval_batches, train_batches, train_order
+from resnet_course.recipes import Recipe
 
 
 class ArrayFile:
@@ -50,7 +53,7 @@ class FeatureSet(LabelledSet):
     file: the features, float16 or float32 [V, M, h, w, C]: V views of every picture.
     places: int64 [N], where each picture of this set stands among the M.
     labels: int64 [N], indices into `classes`. classes, name: as in `ImageSet`.
-    side: pixels a side of the stored pictures.
+    stored_size: pixels a side of the stored pictures.
     train_from: the first part of the network that is not in the trunk.
     trunk: the digest of the trunk's weights.
     """
@@ -60,7 +63,7 @@ class FeatureSet(LabelledSet):
     labels: Tensor
     classes: tuple[str, ...]
     name: str
-    side: int
+    stored_size: int
     train_from: str
     trunk: str
     kind: ClassVar[str] = "features"
@@ -85,3 +88,24 @@ class FeatureSet(LabelledSet):
         views = torch.as_tensor(views).expand(len(indices))
         rows = self.file.rows(views.numpy(), self.places[indices].numpy())
         return torch.from_numpy(rows.astype(np.float32, copy=False)).permute(0, 3, 1, 2)
+
+
+@train_batches.register
+def _(
+    feature_set: FeatureSet, recipe: Recipe, generator: torch.Generator, rank: int = 0, world_size: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: of every picture a random one of its views, float32 [B, C, h, w], and its label.
+
+    With a single view only the order is drawn, so that is the same as of pictures without augmentation.
+    """
+    for indices in train_order(len(feature_set), recipe, generator, world_size):
+        shard, views = indices[rank::world_size], 0
+        if feature_set.views > 1:
+            views = torch.randint(feature_set.views, (len(indices),), generator=generator)[rank::world_size]
+        yield feature_set.read(shard, views), feature_set.labels[shard]
+
+
+@eval_batches.register
+def _(feature_set: FeatureSet, recipe: Recipe, view: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    for indices in torch.arange(len(feature_set)).split(recipe.batch_size):
+        yield feature_set.read(indices, view), feature_set.labels[indices]

@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_course import processes
-from resnet_course.batches import eval_batches
 from resnet_course.data.images import ImageSet
+from resnet_course.inputs.batches import eval_batches
+from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import resnet18, stage
-from resnet_course.transfer import folded, freeze, split_at, trunk_of
+from resnet_course.resnet.network import resnet18, stage
+from resnet_course.transfer.transfer import freeze, fused, split_at, trunk_of
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CANDIDATES = tuple((precision, layout) for precision in ("fp32", "bf16") for layout in FORMATS)
@@ -72,7 +72,7 @@ class Engine:
     def computing(self) -> Iterator[None]:
         """Within it PyTorch uses the engine's number of threads and keeps its memory."""
         before = torch.get_num_threads()
-        torch.set_num_threads((self.threads or before) * processes.workers_here())
+        torch.set_num_threads((self.threads or before) * distributed.thread_multiplier())
         try:
             with keeping_memory():
                 yield
@@ -165,7 +165,7 @@ def probe(what: str = "pictures") -> Probe:
         _step(engines[0], what)()
     milliseconds = {(engine.precision, engine.memory_format): ms for engine, ms in times.items()}
     found = Probe(cores, memory_free(), milliseconds, by_threads, counter.get_total_flops(), layer4)
-    return processes.agreed(found)  # several processes must compute alike
+    return distributed.broadcast(found)  # several processes must compute alike
 
 
 def _milliseconds(engines: list[Engine], what: str) -> dict[Engine, float]:
@@ -255,7 +255,7 @@ def choose(recipe: Recipe, what: str = "pictures") -> Engine:
 
 def threads_here() -> int:
     """The cores for this process: all that it may use, divided among those that torchrun started here."""
-    return max(1, usable_cores() // processes.count_here())
+    return max(1, usable_cores() // distributed.local_world_size())
 
 
 def memory_free() -> int:
@@ -331,7 +331,7 @@ def _estimate(recipe: Recipe, pictures: int, validation_pictures: int, width: in
     if not recipe.cached_views:
         a_picture, looks = learning(model, engine, inputs), views * looking(model, engine, inputs)
         return recipe.epochs * (pictures * a_picture + validation_pictures * looks)
-    trunk, head = folded(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
+    trunk, head = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
     once = looking(trunk, engine, inputs) * (recipe.cached_views * pictures + views * validation_pictures)
     with torch.no_grad():
         features = engine.place(trunk)(engine.place(inputs()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import singledispatch
 
 import numpy as np
 import torch
@@ -10,11 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from resnet_course import processes
-from resnet_course.augment import AUGMENTATIONS, MIXES, original_pipeline
-from resnet_course.data.feature_set import FeatureSet
 from resnet_course.data.images import ImageSet
-from resnet_course.processes import share
+from resnet_course.inputs.augment import AUGMENTATIONS, MIXES, original_pipeline
 from resnet_course.recipes import Recipe
 
 
@@ -37,66 +35,66 @@ def to_input(images: Tensor, recipe: Recipe) -> Tensor:
     return numbers.permute(0, 3, 1, 2)
 
 
-def count_batches(pictures: int, recipe: Recipe, *, train: bool) -> int:
+def count_batches(pictures: int, recipe: Recipe, *, train: bool, world_size: int = 1) -> int:
     """How many batches `train_batches` (train=True) or `eval_batches` yield for so many pictures."""
     full, rest = divmod(pictures, recipe.batch_size)
     # BatchNorm cannot learn from a single picture, so a last batch of one (for each process) is left out.
-    return full + (rest >= 2 * processes.count() if train and full else rest > 0)
+    return full + (rest >= 2 * world_size if train and full else rest > 0)
 
 
+@singledispatch
 def train_batches(
-    image_set: ImageSet | FeatureSet, recipe: Recipe, generator: torch.Generator
+    image_set: ImageSet, recipe: Recipe, generator: torch.Generator, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: every picture once, in random order, augmented; of features, one of its views at random.
+    """One epoch: every picture once, in random order, augmented.
 
-    Of several processes each gets its share of every batch. All draw the same random numbers for the whole
+    Of several processes each gets its shard of every batch. All draw the same random numbers for the whole
     batch, so that the pictures are those that one process would see; the costly part, scaling and
-    normalising, is done for the share alone.
+    normalising, is done for the shard alone.
 
-    generator: draws the order and, but for "original", the augmentation. Of features with a single view
-        it draws the order alone, so that is the same as of pictures without augmentation.
+    image_set: pictures; a `FeatureSet` registers its own way (see features/feature_set.py).
+    generator: draws the order and, but for "original", the augmentation.
+    rank, world_size: which process this is, from 0, and of how many.
     Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]; where the recipe mixes
-    pictures, labels float32 [B, C]). Of features the inputs are float32 [B, C, h, w].
+    pictures, labels float32 [B, C]).
     """
-    order = torch.randperm(len(image_set), generator=generator)
-    order = order[: count_batches(len(image_set), recipe, train=True) * recipe.batch_size]
-    if recipe.augmentation == "original" and isinstance(image_set, ImageSet):
-        yield from _original_batches(image_set, order, recipe, train=True)
+    order = train_order(len(image_set), recipe, generator, world_size)
+    if recipe.augmentation == "original":
+        shards = [indices[rank::world_size] for indices in order]
+        yield from _original_batches(image_set, shards, recipe, train=True)
         return
-    for indices in order.split(recipe.batch_size):
-        if isinstance(image_set, FeatureSet):
-            several = image_set.views > 1
-            views = torch.randint(image_set.views, (len(indices),), generator=generator) if several else 0
-            views = share(views) if several else 0
-            yield image_set.read(share(indices), views), image_set.labels[share(indices)]
-            continue
+    for indices in order:
         images = AUGMENTATIONS[recipe.augmentation](image_set.images[indices], generator)
         labels = image_set.labels[indices]
         if recipe.mix != "none":
             images, labels = MIXES[recipe.mix](images, labels, len(image_set.classes), generator)
-        yield to_input(share(images), recipe), share(labels)
+        yield to_input(images[rank::world_size], recipe), labels[rank::world_size]
 
 
-def eval_batches(
-    image_set: ImageSet | FeatureSet, recipe: Recipe, view: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
+def train_order(
+    pictures: int, recipe: Recipe, generator: torch.Generator, world_size: int = 1
+) -> tuple[Tensor, ...]:
+    """The batches of one epoch as indices, int64 [B] each, in random order."""
+    order = torch.randperm(pictures, generator=generator)
+    order = order[: count_batches(pictures, recipe, train=True, world_size=world_size) * recipe.batch_size]
+    return order.split(recipe.batch_size)
+
+
+@singledispatch
+def eval_batches(image_set: ImageSet, recipe: Recipe, view: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Every picture once, in order, as it is. Yields the same as `train_batches`.
 
     view: which view, where features have several.
     """
-    order = torch.arange(len(image_set))
-    if isinstance(image_set, FeatureSet):
-        for indices in order.split(recipe.batch_size):
-            yield image_set.read(indices, view), image_set.labels[indices]
-        return
+    order = torch.arange(len(image_set)).split(recipe.batch_size)
     if recipe.augmentation == "original":
         yield from _original_batches(image_set, order, recipe, train=False)
         return
-    for indices in order.split(recipe.batch_size):
+    for indices in order:
         yield to_input(image_set.images[indices], recipe), image_set.labels[indices]
 
 
-class OriginalPictures(Dataset):
+class OriginalImages(Dataset):
     """The original's data set: one PIL picture at a time through its pipeline."""
 
     def __init__(self, image_set: ImageSet, recipe: Recipe, train: bool) -> None:
@@ -115,8 +113,7 @@ class OriginalPictures(Dataset):
 
 
 def _original_batches(
-    image_set: ImageSet, order: Tensor, recipe: Recipe, train: bool
+    image_set: ImageSet, order: Sequence[Tensor], recipe: Recipe, train: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    pictures = OriginalPictures(image_set, recipe, train)
-    batches = [share(batch) if train else batch for batch in order.split(recipe.batch_size)]
-    yield from DataLoader(pictures, batch_sampler=[batch.tolist() for batch in batches], num_workers=0)
+    pictures = OriginalImages(image_set, recipe, train)
+    yield from DataLoader(pictures, batch_sampler=[batch.tolist() for batch in order], num_workers=0)

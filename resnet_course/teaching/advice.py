@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from resnet_course import cpu
+from resnet_course import machine
 from resnet_course.data.duplicates import NEAR, nearest
 from resnet_course.data.images import ImageSet, Splits
 from resnet_course.recipes import LAPTOP, Recipe
@@ -58,7 +58,7 @@ def advise(splits: Splits) -> Advice:
     batch_size = min(LAPTOP.batch_size, max(8, len(train) // 10))
     image_size = LAPTOP.image_size if side <= 64 else 128
     recipe = replace(LAPTOP, epochs=epochs, batch_size=batch_size, image_size=image_size)
-    minutes = cpu.estimate(recipe, len(train), len(splits.val)) / 60
+    minutes = machine.estimate(recipe, len(train), len(splits.val)) / 60
     return Advice(tuple(warnings), recipe, minutes)
 
 
@@ -100,11 +100,11 @@ def frontier_table() -> dict[str, Any]:
     Returns conditions (in words), and measured: by the recipe's name its size (pixels a side), train_from and
     epochs (of all phases), accuracy_percent (validation, of the best epoch) and seconds (of all its parts).
     """
-    path = resources.files("resnet_course") / "frontier_table.json"
+    path = resources.files("resnet_course.teaching") / "tables" / "frontier_table.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def for_machine(probe: cpu.Probe, minutes: float) -> tuple[str, ...]:
+def for_machine(probe: machine.Probe, minutes: float) -> tuple[str, ...]:
     """What to do on this machine, in sentences. minutes: what the recipe at hand takes here."""
     gain = probe.gigaflops("bf16") / probe.gigaflops("fp32")
     lines = [
@@ -114,7 +114,7 @@ def for_machine(probe: cpu.Probe, minutes: float) -> tuple[str, ...]:
         f"{probe.threads} of {probe.cores} cores compute fastest."
         + (" Something else keeps the others busy: close it." if probe.threads < probe.cores else ""),
     ]
-    if cpu.device() == "cuda":
+    if machine.device() == "cuda":
         lines.append("There is a GPU, and it is used: take FULL, and larger pictures.")
     if minutes > PATIENCE:
         lines.append(f"{minutes:.0f} minutes are long: take image_size=64, or one cached view.")
@@ -134,5 +134,5 @@ def freezing_table() -> dict[str, Any]:
     how often as many), and accuracy_percent: by what is trained ("fc", "layer4", "all", "scratch"), by
     pictures a class ("10" … "1000", "all") and by learning rate, a list with each seed's accuracy.
     """
-    path = resources.files("resnet_course") / "freezing_table.json"
+    path = resources.files("resnet_course.teaching") / "tables" / "freezing_table.json"
     return json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from resnet_course.resnet import BasicBlock, conv3x3, initialise
+from resnet_course.resnet.network import BasicBlock, conv3x3, initialise
 
 
 class PlainBlock(BasicBlock):

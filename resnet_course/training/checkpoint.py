@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import pickle
-import uuid
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from resnet_course.common.files import write_atomically
+from resnet_course.common.tensors import CheckpointError, read_tensors
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import ResNet, resnet18
+from resnet_course.resnet.network import ResNet, resnet18
 
 FORMAT = "resnet_course checkpoint 1"
 REQUIRED = {"state_dict": dict, "classes": list, "side": int, "dataset": str, "recipe": dict, "metrics": dict}
-
-
-class CheckpointError(ValueError):
-    """A file is no checkpoint that can be used. The message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +27,7 @@ class Checkpoint:
 
     state_dict: the weights, under torchvision's names.
     classes: the class names, in the order of the outputs.
-    side: pixels a side of the stored pictures that it learned from, before they were scaled to
+    stored_size: pixels a side of the stored pictures that it learned from, before they were scaled to
         `recipe.image_size`; a new picture goes the same way.
     dataset: the name of the picture set.
     recipe: image size, normalisation and how it was trained.
@@ -42,7 +37,7 @@ class Checkpoint:
 
     state_dict: dict[str, Tensor]
     classes: tuple[str, ...]
-    side: int
+    stored_size: int
     dataset: str
     recipe: Recipe
     metrics: dict[str, float] = field(default_factory=dict)
@@ -71,36 +66,13 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> Path:
         "versions": {"torch": str(torch.__version__), "torchvision": metadata.version("torchvision")},
         "state_dict": weights,
         "classes": list(checkpoint.classes),
-        "side": checkpoint.side,
+        "side": checkpoint.stored_size,
         "dataset": checkpoint.dataset,
         "recipe": checkpoint.recipe.to_dict(),
         "metrics": checkpoint.metrics,
         "training": checkpoint.training,
     }
     return write_atomically(path, lambda file: torch.save(content, file))
-
-
-def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> Path:
-    """Let `write(binary file)` fill a temporary file beside `path`, then put it in `path`'s place.
-
-    A power cut or a kill leaves the old file or the new one, and at worst a stray temporary file,
-    which the next write of the same name removes.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{path.name}.*.tmp"):
-        stray.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes are on the disk before the name points to them
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
 
 
 def load(path: str | os.PathLike) -> Checkpoint:
@@ -123,7 +95,7 @@ def load(path: str | os.PathLike) -> Checkpoint:
         checkpoint = Checkpoint(
             state_dict=content["state_dict"],
             classes=tuple(content["classes"]),
-            side=content["side"],
+            stored_size=content["side"],
             dataset=content["dataset"],
             recipe=Recipe.from_dict(content["recipe"]),
             metrics=content["metrics"],
@@ -135,34 +107,6 @@ def load(path: str | os.PathLike) -> Checkpoint:
             f"{path} does not fit the network: {' '.join(str(error).split())[:200]}"
         ) from None
     return checkpoint
-
-
-def read_tensors(path: str | os.PathLike) -> Any:
-    """What `torch.save` wrote into a file: tensors and plain values, verified as far as the file allows.
-
-    Raises CheckpointError for a file that is missing, cut short, damaged, foreign, or holds anything
-    that could run code.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the path of a file in it")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:  # torch.load itself does not look at the checksums
-                broken = archive.testzip()
-            if broken:
-                raise CheckpointError(f"{path} is damaged: the checksum of its part {broken!r} is wrong")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile and the unpickler raise nearly anything on hostile bytes
-        if isinstance(error, pickle.UnpicklingError) and "Unsupported global" in str(error):
-            raise CheckpointError(
-                f"{path} is refused: it holds more than tensors and plain values; loading it could run code"
-            ) from None
-        raise CheckpointError(f"{path} is no file of torch.save, or it is cut short or damaged") from None
 
 
 def _is_state_dict(content: Any) -> bool:

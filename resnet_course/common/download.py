@@ -16,7 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from resnet_course.console import progress, say
+from resnet_course.common.console import progress, say
 
 SLOWEST = 100_000  # bytes a second; a mirror below it is left while there is something better to try
 WINDOW = 20.0  # seconds over which that speed is averaged

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from resnet_course.checkpoint import CheckpointError, read_tensors
-from resnet_course.console import say
-from resnet_course.download import DownloadError, download
-from resnet_course.resnet import ResNet, resnet18
+from resnet_course.common.console import say
+from resnet_course.common.download import DownloadError, download
+from resnet_course.common.tensors import CheckpointError, read_tensors
+from resnet_course.resnet.network import ResNet, resnet18
 from resnet_course.settings import WEIGHTS_SOURCES
 
 IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
@@ -79,7 +79,7 @@ def load_weights(source: str | os.PathLike | None) -> dict[str, Tensor] | None:
     if source == "none":
         return None
     if source == "builtin":
-        path = Path(str(resources.files("resnet_course") / BUILTIN_FILE))
+        path = Path(str(resources.files("resnet_course.transfer") / BUILTIN_FILE))
     elif source == "imagenet":
         path = _imagenet(patient=True)
     else:
@@ -216,8 +216,8 @@ def trunk_of(model: ResNet, train_from: str) -> nn.Sequential:
     return nn.Sequential(trunk, head.avgpool) if train_from == "fc" else trunk
 
 
-def folded(trunk: nn.Sequential) -> nn.Sequential:
-    """A copy of a frozen trunk whose BatchNorms are folded into the convolutions before them, in eval mode.
+def fused(trunk: nn.Sequential) -> nn.Sequential:
+    """A copy of a frozen trunk whose BatchNorms are fused into the convolutions before them, in eval mode.
 
     BatchNorm with fixed statistics only scales and shifts each channel, and so does a convolution's weight
     and bias: the results are the same up to rounding, with one pass over the maps less for each layer.

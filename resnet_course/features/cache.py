@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_course import cpu
-from resnet_course.augment import draw_view
-from resnet_course.batches import to_input
-from resnet_course.console import progress, say
-from resnet_course.data.feature_set import ArrayFile, FeatureSet
+from resnet_course import machine
+from resnet_course.common.console import progress, say
 from resnet_course.data.images import DataError, ImageSet
+from resnet_course.features.feature_set import ArrayFile, FeatureSet
+from resnet_course.inputs.augment import draw_view
+from resnet_course.inputs.batches import to_input
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import ResNet
-from resnet_course.transfer import folded, is_frozen, split_at, trunk_of
+from resnet_course.resnet.network import ResNet
+from resnet_course.transfer.transfer import fused, is_frozen, split_at, trunk_of
 
 FORMAT = 2  # a higher number makes every older file a stranger
 CHUNK = 128  # pictures that go through the trunk together
@@ -62,9 +62,9 @@ def cache_features(
     is frozen, or for an augmentation that cannot be kept; DataError for an empty set.
     """
     _check(model, image_set, recipe, views, dtype)
-    engine = cpu.choose(recipe)
+    engine = machine.choose(recipe)
     engine.place(model)
-    trunk = folded(trunk_of(model, recipe.train_from))
+    trunk = fused(trunk_of(model, recipe.train_from))
     digest = trunk_digest(model, recipe.train_from)
 
     @torch.inference_mode()
@@ -86,7 +86,7 @@ def cache_features(
         labels=image_set.labels,
         classes=image_set.classes,
         name=image_set.name,
-        side=image_set.side,
+        stored_size=image_set.stored_size,
         train_from=recipe.train_from,
         trunk=digest,
     )
@@ -102,7 +102,7 @@ def trunk_digest(model: ResNet, train_from: str) -> str:
     return found.hexdigest()
 
 
-def taker(model: ResNet, image_set: ImageSet | FeatureSet) -> nn.Module:
+def network_for(model: ResNet, image_set: ImageSet | FeatureSet) -> nn.Module:
     """The part of a network that takes a set's batches: all of it for pictures, the head for features.
 
     Raises FeaturesError if the features come from another trunk, or the trunk is not frozen.
@@ -161,7 +161,7 @@ def _inputs(images: Tensor, recipe: Recipe, views: int | None, view: int, start:
 
 
 def _key(
-    image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str, trunk: str, engine: cpu.Engine
+    image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str, trunk: str, engine: machine.Engine
 ) -> str:
     seed = None if recipe.augmentation in DISTINCT_VIEWS else recipe.seed
     depends_on = {
@@ -256,7 +256,7 @@ def _announce(
     chunks = part * views * pictures / min(CHUNK, pictures)
     time = "a moment"
     if chunks > 8:  # fewer take no longer than finding out how long they take
-        time = f"about {chunks * min(cpu.seconds(lambda: chunk(0, 0), times=3, at_most=0.5)):.0f} s"
+        time = f"about {chunks * min(machine.seconds(lambda: chunk(0, 0), times=3, at_most=0.5)):.0f} s"
     what = f"{pictures:,} pictures" + (f" in {views} views" if views > 1 else "")
     begun = "" if part == 1 else f", {part:.0%} of it still to do"
     size, folder = _bytes(shape, dtype) / 1e6, path.parent

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course import cpu
-from resnet_course.batches import count_batches, eval_batches
-from resnet_course.console import progress
-from resnet_course.data.feature_set import FeatureSet
+from resnet_course import machine
+from resnet_course.common.console import progress
 from resnet_course.data.images import ImageSet
-from resnet_course.features import FeaturesError, taker
+from resnet_course.features.cache import FeaturesError, network_for
+from resnet_course.features.feature_set import FeatureSet
+from resnet_course.inputs.batches import count_batches, eval_batches
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import eval_mode
+from resnet_course.resnet.network import eval_mode
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe)
     """
     if not len(image_set):
         raise ValueError(f"{image_set.name} has no pictures to evaluate on")
-    network, engine = taker(model, image_set), cpu.choose(recipe, image_set.kind)
+    network, engine = network_for(model, image_set), machine.choose(recipe, image_set.kind)
     engine.place(model)  # outside of inference mode, or its weights could take no gradient afterwards
     total = count_batches(len(image_set), recipe, train=False)
     logits = []

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course.resnet import BasicBlock, eval_mode
-from resnet_course.stacks import PlainBlock
+from resnet_course.resnet.network import BasicBlock, eval_mode
+from resnet_course.resnet.stacks import PlainBlock
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course import checkpoint, cpu, processes
-from resnet_course.batches import count_batches, train_batches
-from resnet_course.checkpoint import Checkpoint, CheckpointError
-from resnet_course.console import progress, say
+from resnet_course import machine
+from resnet_course.common.console import progress, say
 from resnet_course.data import concatenate
-from resnet_course.data.feature_set import FeatureSet
 from resnet_course.data.images import DataError, ImageSet, Splits
-from resnet_course.evaluation import evaluate
-from resnet_course.features import cache_features, taker
+from resnet_course.evaluation.predictions import evaluate
+from resnet_course.features.cache import cache_features, network_for
+from resnet_course.features.feature_set import FeatureSet
+from resnet_course.inputs.batches import count_batches, train_batches
+from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import ResNet
+from resnet_course.resnet.network import ResNet
 from resnet_course.settings import Settings
-from resnet_course.transfer import freeze, parameter_groups
+from resnet_course.training import checkpoint
+from resnet_course.training.checkpoint import Checkpoint, CheckpointError
+from resnet_course.transfer.transfer import freeze, parameter_groups
 
 
 class TrainingDiverged(RuntimeError):
@@ -152,8 +154,8 @@ def fit(
     _check_sets(model, train, val, recipe)
     run = _Run(model, train, val, recipe, None if out is None else Path(out), home)
     history = run.history
-    with torch.random.fork_rng(devices=[]), processes.explained(run.what_is_kept()):
-        torch.manual_seed(recipe.seed + processes.rank())  # dropout draws from torch's global numbers
+    with torch.random.fork_rng(devices=[]), distributed.naming_lost_processes(run.what_is_kept()):
+        torch.manual_seed(recipe.seed + distributed.rank())  # dropout draws from torch's global numbers
         if resume:
             run.resume()
         try:
@@ -167,7 +169,7 @@ def fit(
                     chosen_by = validate(run)
                 run.end_epoch({**learned, **chosen_by, "seconds": time.perf_counter() - start})
         except KeyboardInterrupt:  # while caching, validating or writing
-            if processes.count() > 1:
+            if distributed.world_size() > 1:
                 raise  # the others cannot go on without this one
             history.interrupted = True
     run.keep_best()
@@ -178,10 +180,10 @@ def train_epoch(run: _Run, train: ImageSet | FeatureSet) -> dict[str, float]:
     """One pass over the pictures, or a part of one if it is interrupted; returns what it measured."""
     model, recipe, engine = run.model, run.recipe, run.engine
     epoch = len(run.history.epochs)
-    steps = count_batches(len(train), recipe, train=True)
+    steps = count_batches(len(train), recipe, train=True, world_size=distributed.world_size())
     total_loss, right, seen = 0.0, 0, 0
     model.train()
-    batches = train_batches(train, recipe, run.generator)
+    batches = train_batches(train, recipe, run.generator, distributed.rank(), distributed.world_size())
     bar = progress(batches, total=steps, description=f"epoch {epoch + 1}/{run.whole.all_epochs}")
     try:
         for step, (inputs, labels) in enumerate(bar, start=1):
@@ -194,19 +196,19 @@ def train_epoch(run: _Run, train: ImageSet | FeatureSet) -> dict[str, float]:
             )
             most = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed labels the larger share
             measured = [loss.item(), int((logits.argmax(1) == most).sum()), len(labels)]
-            batch_loss, batch_right, batch_seen = processes.total(measured).tolist()
+            batch_loss, batch_right, batch_seen = distributed.all_reduce_sum(measured).tolist()
             if not math.isfinite(batch_loss):
                 run.stop_diverged(epoch + 1, step, learning_rate)
             run.optimizer.zero_grad()
             # Processes average their gradients; so this is the mean over all pictures, whatever the shares.
-            (loss * processes.count() / batch_seen).backward()
+            (loss * distributed.world_size() / batch_seen).backward()
             run.optimizer.step()
             run.average_weights()
 
             total_loss, right, seen = total_loss + batch_loss, right + batch_right, seen + batch_seen
             bar.set_postfix_str(run.time_left(step, steps), refresh=False)
     except KeyboardInterrupt:
-        if processes.count() > 1:
+        if distributed.world_size() > 1:
             raise
         run.history.interrupted = True
     finally:
@@ -224,14 +226,14 @@ def train_epoch(run: _Run, train: ImageSet | FeatureSet) -> dict[str, float]:
 def validate(run: _Run) -> dict[str, float]:
     """Loss and accuracy on the validation pictures; several processes share them."""
     recipe = replace(run.recipe, test_views=run.recipe.validation_views)
-    val = run.val.subset(processes.share(torch.arange(len(run.val))))
+    val = run.val.subset(distributed.shard(torch.arange(len(run.val))))
     with run.averaged():
-        processes.same_buffers(run.model)
+        distributed.broadcast_buffers(run.model)
         measured = [0.0, 0.0, 0.0]
         if len(val):
             predictions = evaluate(run.model, val, recipe)
             measured = [predictions.loss * len(val), float(predictions.correct.sum()), len(val)]
-    loss, right, seen = processes.total(measured).tolist()
+    loss, right, seen = distributed.all_reduce_sum(measured).tolist()
     return {"val_loss": loss / seen, "val_accuracy": right / seen}
 
 
@@ -269,7 +271,7 @@ def fit_linear(features: Tensor, labels: Tensor, num_classes: int, weight_decay:
 def _check_sets(
     model: ResNet, train: ImageSet | FeatureSet, val: ImageSet | FeatureSet, recipe: Recipe
 ) -> None:
-    least = 2 * processes.count()
+    least = 2 * distributed.world_size()
     if len(train) < least or len(val) < 1:
         raise DataError(
             f"{len(train)} pictures to train on and {len(val)} to validate on; it takes at least {least} "
@@ -320,12 +322,12 @@ class _Run:
             freeze(self.model, phase.train_from, batchnorm_moves=phase.batchnorm_moves)
         # All measure now, and agree: in the block where one works first, none could wait for the others.
         for what in ("pictures", "features") if phase.cached_views else ():
-            cpu.choose(phase, what)
+            machine.choose(phase, what)
         self.train, self.val = self._sets()
-        self.engine = cpu.choose(phase, self.train.kind)
+        self.engine = machine.choose(phase, self.train.kind)
         self.engine.place(self.model)
         self.history.engine = str(self.engine)
-        self.network = processes.averaging_gradients(taker(self.model, self.train))
+        self.network = distributed.data_parallel(network_for(self.model, self.train))
         self.optimizer = make_optimizer(self.model, phase)
         self.average, self.steps = self._weights() if phase.average else {}, 0
         if self.saved and done > start:
@@ -341,7 +343,7 @@ class _Run:
         if not views or isinstance(train, FeatureSet):
             return train, val
         home = Settings.from_env().home if self.home is None else self.home
-        with processes.first_here():
+        with distributed.local_main_process_first():
             train = cache_features(self.model, train, self.recipe, home, views=views)
             val = cache_features(self.model, val, self.recipe, home)
         return train, val
@@ -410,7 +412,7 @@ class _Run:
             self._save("best.pt", recipe, self.best_weights, training=None)
         if not self.history.interrupted:  # it goes on from whole epochs only
             self._save("last.pt", self.whole, self.last_weights, training=self._state())
-        if self.out and not processes.rank():
+        if self.out and not distributed.rank():
             text = json.dumps(self.history.epochs, indent=1)
             checkpoint.write_atomically(self.out / "history.json", lambda file: file.write(text.encode()))
         say(
@@ -422,7 +424,7 @@ class _Run:
     def _save(
         self, name: str, recipe: Recipe, weights: dict[str, Tensor], training: dict[str, Any] | None
     ) -> None:
-        if not self.out or processes.rank():
+        if not self.out or distributed.rank():
             return
         metrics = {
             f"best_{k}": v for k, v in self.history.best.items() if k in ("epoch", "val_loss", "val_accuracy")
@@ -430,7 +432,7 @@ class _Run:
         content = Checkpoint(
             state_dict=weights,
             classes=self.train.classes,
-            side=self.train.side,
+            stored_size=self.train.stored_size,
             dataset=self.train.name,
             recipe=recipe,
             metrics=metrics,
@@ -470,7 +472,7 @@ class _Run:
                 )
         self.model.load_state_dict(saved.state_dict)
         self.generator.set_state(training["generator"])
-        if processes.rank() == 0:  # the others draw other dropout
+        if distributed.rank() == 0:  # the others draw other dropout
             torch.set_rng_state(training["global_generator"])
         self.history.epochs.extend(training["history"])
         self.last_weights = self._weights()

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from resnet_course.console import quiet, say
+from resnet_course.common.console import quiet, say
 
 PATIENCE = datetime.timedelta(hours=2)  # how long the others wait while one decodes pictures or fills a cache
 
@@ -35,7 +35,7 @@ def launched() -> bool:
     return _number("WORLD_SIZE", 1) > 1
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together, on all machines; 1 alone."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -45,13 +45,13 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def count_here() -> int:
+def local_world_size() -> int:
     """How many of them share this machine."""
     return _number("LOCAL_WORLD_SIZE", 1) if launched() else 1
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Within it the processes that torchrun started can compute together; all but the first are silent.
 
     The gradients travel with NCCL between GPUs, with gloo between CPUs. Raises ProcessLost when torchrun
@@ -68,7 +68,7 @@ def together() -> Iterator[None]:
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
         with quiet() if rank() else contextlib.nullcontext():
-            say(f"{count()} processes train together, {count_here()} of them on this machine.")
+            say(f"{world_size()} processes train together, {local_world_size()} of them on this machine.")
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -80,18 +80,18 @@ def _stopped(*_: Any) -> None:
 
 
 @contextlib.contextmanager
-def first_here() -> Iterator[None]:
+def local_main_process_first() -> Iterator[None]:
     """One process of every machine runs the block first; the others, after it, find its files made.
 
     It has the cores of the others meanwhile, because they only wait (see `workers_here`).
     """
-    if count() == 1:
+    if world_size() == 1:
         yield
         return
     global _waiting_here
     leads = _number("LOCAL_RANK", 0) == 0
     if leads:
-        _waiting_here = count_here() - 1
+        _waiting_here = local_world_size() - 1
     else:
         dist.barrier()
     try:
@@ -102,51 +102,51 @@ def first_here() -> Iterator[None]:
         dist.barrier()
 
 
-def workers_here() -> int:
+def thread_multiplier() -> int:
     """How many times its own number of threads this process may use: more than 1 while others wait for it."""
     return 1 + _waiting_here
 
 
-def share(whole: Tensor) -> Tensor:
-    """This process's part of a batch: every `count()`-th entry."""
-    return whole[rank() :: count()]
+def shard(whole: Tensor) -> Tensor:
+    """This process's part of a batch: every `world_size()`-th entry."""
+    return whole[rank() :: world_size()]
 
 
-def total(numbers: list[float] | Tensor) -> Tensor:
+def all_reduce_sum(numbers: list[float] | Tensor) -> Tensor:
     """The sum over all processes: float64 of the same length."""
     summed = torch.as_tensor(numbers, dtype=torch.float64, device="cpu")
-    if count() > 1:
+    if world_size() > 1:
         dist.all_reduce(summed)
     return summed
 
 
-def agreed(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """The first process's value, for all: what each has measured for itself may differ."""
-    if count() == 1:
+    if world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box)
     return box[0]
 
 
-def same_buffers(model: nn.Module) -> None:
+def broadcast_buffers(model: nn.Module) -> None:
     """Give all processes the first one's BatchNorm statistics; each has seen its own pictures only."""
-    if count() > 1:
+    if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
 
 
-def averaging_gradients(network: nn.Module) -> nn.Module:
+def data_parallel(network: nn.Module) -> nn.Module:
     """The network, with a backward pass that gives all processes the mean of their gradients.
 
     PyTorch's own: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training",
     2020 (arXiv 2006.15704). It sends a layer's gradients while those before it are still computed.
     """
-    return network if count() == 1 else nn.parallel.DistributedDataParallel(network)
+    return network if world_size() == 1 else nn.parallel.DistributedDataParallel(network)
 
 
 @contextlib.contextmanager
-def explained(kept: str) -> Iterator[None]:
+def naming_lost_processes(kept: str) -> Iterator[None]:
     """Turns the failure of a joint computation into ProcessLost. kept: what is not lost, and how to go on."""
     try:
         yield
@@ -154,7 +154,7 @@ def explained(kept: str) -> Iterator[None]:
         raise ProcessLost(f"{error}; {kept}") from None
     except RuntimeError as error:
         lost = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Connection"))
-        if count() == 1 or not lost:
+        if world_size() == 1 or not lost:
             raise
         raise ProcessLost(f"another process of this run has ended ({_line(error)}); {kept}") from None
 

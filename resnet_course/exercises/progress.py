@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from resnet_course.checkpoint import write_atomically
-from resnet_course.console import say
+from resnet_course.common.console import say
+from resnet_course.common.files import write_atomically
 from resnet_course.settings import Settings
 
 MARKS = {"right": "✓", "wrong": "✗", "not attempted": "·"}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resnet_course.evaluation import Predictions
+from resnet_course.evaluation.predictions import Predictions
 
 
 def confusion_matrix(predictions: Predictions) -> Tensor:
@@ -187,7 +187,7 @@ def negative_energy(logits: Tensor) -> Tensor:
     return logits.logsumexp(1)
 
 
-def nearness(features: Tensor, known: Tensor, labels: Tensor) -> Tensor:
+def negative_mahalanobis(features: Tensor, known: Tensor, labels: Tensor) -> Tensor:
     """Minus the distance from each row to the nearest mean of a class, each direction by its own spread.
 
     features: float [N, D]. known, labels: the features [M, D] and classes int64 [M] of training pictures.

@@ -11,16 +11,18 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
-from resnet_course import anatomy, augment, cpu, plots
-from resnet_course.batches import to_input
-from resnet_course.corruptions import CORRUPTIONS, corrupt
-from resnet_course.data.images import ImageSet, PictureError, read_picture
-from resnet_course.gradcam import grad_cam
+from resnet_course import machine
+from resnet_course.data.images import ImageError, ImageSet, read_image
+from resnet_course.evaluation.gradcam import grad_cam
+from resnet_course.inputs import augment
+from resnet_course.inputs.batches import to_input
+from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import resnet18
-from resnet_course.stacks import stack
-from resnet_course.transfer import TRAIN_FROM, freeze
+from resnet_course.resnet.network import resnet18
+from resnet_course.resnet.stacks import stack
+from resnet_course.teaching import anatomy, plots
+from resnet_course.transfer.transfer import TRAIN_FROM, freeze
 
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:
@@ -38,8 +40,8 @@ def uploader(classifier: Classifier) -> ipywidgets.Widget:
         with result:
             for content in uploaded(change["new"]):
                 try:
-                    picture = read_picture(content)
-                except PictureError as error:
+                    picture = read_image(content)
+                except ImageError as error:
                     print(error)
                 else:
                     plots.prediction(picture, classifier.view(picture), classifier.predict(picture))
@@ -106,7 +108,7 @@ def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
             generator = torch.Generator().manual_seed(0)
             return EXPLORED[change](images[picture].expand(count, -1, -1, -1), strength, generator)
 
-        seconds = min(cpu.seconds(lambda: draw(128), times=3, at_most=0.2)) / 128
+        seconds = min(machine.seconds(lambda: draw(128), times=3, at_most=0.2)) / 128
         plots.rows({change: draw()}, f"{change}: {1e6 * seconds:.0f} microseconds a picture")
         plt.show()
 
@@ -144,7 +146,7 @@ def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
         )
         model = freeze(resnet18(table["classes"]), train_from)
         trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        seconds = cpu.estimate(recipe, pictures)
+        seconds = machine.estimate(recipe, pictures)
         print(f"{trainable:,} trainable parameters; about {seconds:.0f} s on this machine")
         cell = measured[start][count]
         if rate not in cell:
@@ -176,7 +178,7 @@ def recipe_builder(table: Mapping[str, Any], pictures: int) -> ipywidgets.Widget
         except ValueError as error:
             print(error)
             return
-        minutes = cpu.estimate(recipe, pictures, pictures // 9) / 60
+        minutes = machine.estimate(recipe, pictures, pictures // 9) / 60
         print(f"{pictures:,} pictures: about {minutes:.1f} minutes on this machine")
         rows = table["measured"].items()
         near = sorted(rows, key=lambda row: (row[1]["train_from"] != train_from, abs(row[1]["size"] - size)))
@@ -205,7 +207,7 @@ def prediction_explorer(
         try:
             for content in uploaded(upload):
                 view = classifier.view(content)
-        except PictureError as error:
+        except ImageError as error:
             print(error)
             return
         views = view[None] if damage == "none" else corrupt(view[None], damage, strength)

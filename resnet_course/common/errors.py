@@ -1,0 +1,5 @@
+"""The base of every error that the course raises itself."""
+
+
+class CourseError(Exception):
+    """What the user can put right: the message says what is wrong, what was found, what would be right."""

@@ -1,0 +1,1 @@
+"""From stored pictures to what a network takes: augmented, scaled, normalised, in batches."""
