@@ -21,11 +21,6 @@ def make(**changes):
     model = resnet18(2, width=8)
     values = {"state_dict": model.state_dict(), "classes": ("cat", "dög"), "dataset": "pets"}
     values["stored_size"] = 32
-        "state_dict": model.state_dict(),
-        "classes": ("cat", "dög"),
-        "stored_size": 32,
-        "dataset": "pets",
-    }
     return Checkpoint(**{**values, "recipe": REDUCED, "metrics": {"best_val_accuracy": 0.5}, **changes})
 
 
