@@ -228,7 +228,7 @@ def test_an_error_that_a_user_can_put_right_is_one_line_and_a_status(
     "error", [RuntimeError("mat1 and mat2 shapes"), ValueError("bad shape"), KeyError("x")]
 )
 def test_an_error_that_is_not_the_courses_own_keeps_its_traceback(capsys, monkeypatch, error):
-    """Before, torch's RuntimeErrors and any ValueError were printed in one line, as if the input were wrong."""
+    """Before, torch's RuntimeErrors and every ValueError were one line, as if the input were wrong."""
     monkeypatch.setattr(checkpoint, "load", fake_evaluation(error))
     with pytest.raises(type(error)):
         main(["evaluate", "best.pt"])
