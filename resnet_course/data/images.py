@@ -92,6 +92,10 @@ class ImageSet(LabelledSet):
         """Pixels a side of the stored pictures."""
         return self.images.shape[-1]
 
+    def take(self, indices: Tensor | slice) -> Tensor:
+        """The images at `indices` as a tensor, uint8 [B, 3, S, S]."""
+        return self.images[indices]
+
     def subset(self, indices: Tensor) -> ImageSet:
         """The pictures at `indices` (int64 [M]), in that order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
