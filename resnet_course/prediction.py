@@ -15,7 +15,7 @@ from torch import Tensor
 
 from resnet_course import machine
 from resnet_course.common.console import say
-from resnet_course.data.images import ImageError, count_frames, read_image, square
+from resnet_course.data.reading import ImageError, count_frames, read_image, square
 from resnet_course.evaluation.predictions import mean_logits, views_of
 from resnet_course.inputs.batches import to_input
 from resnet_course.training import checkpoint

@@ -16,7 +16,8 @@ from PIL import Image
 
 from resnet_course.data import folder
 from resnet_course.data.folder import load_split
-from resnet_course.data.images import DataError, read_image, square
+from resnet_course.data.images import DataError
+from resnet_course.data.reading import read_image, square
 
 
 def picture(seed: int = 0, width: int = 8, height: int = 8) -> Image.Image:

@@ -10,15 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_course.data.images import (
-    DataError,
-    ImageError,
-    ImageSet,
-    draw_stratified,
-    read_image,
-    split_off,
-    square,
-)
+from resnet_course.data.images import DataError, ImageSet, draw_stratified, split_off
+from resnet_course.data.reading import ImageError, read_image, square
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (12, 9, 3), dtype=np.uint8)
@@ -411,20 +404,18 @@ def test_a_set_is_a_dataset():
     assert labels.tolist() == [0, 2, 1]
 
 
-IMAGES, LABELS = torch.zeros(2, 3, 4, 5, dtype=torch.uint8), torch.tensor([0, 1])
+IMAGES, LABELS = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
+RIGHT = "they must be torch.uint8 [N, 3, S, S], square"
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (
-            IMAGES.float(),
-            LABELS,
-            "images are torch.float32 [2, 3, 4, 5]; they must be torch.uint8 [N, 3, H, W]",
-        ),
-        (IMAGES[0], LABELS, "images are torch.uint8 [3, 4, 5]; they must be torch.uint8 [N, 3, H, W]"),
+        (IMAGES.float(), LABELS, f"images are torch.float32 [2, 3, 4, 4]; {RIGHT}"),
+        (IMAGES[0], LABELS, f"images are torch.uint8 [3, 4, 4]; {RIGHT}"),
+        (IMAGES[:, :, 1:], LABELS, f"images are torch.uint8 [2, 3, 3, 4]; {RIGHT}"),
         (IMAGES, LABELS[:1], "labels are torch.int64 [1]; they must be torch.int64 [2]"),
-        (IMAGES.permute(0, 2, 3, 1), LABELS, "images are torch.uint8 [2, 4, 5, 3]; they must be"),
+        (IMAGES.permute(0, 2, 3, 1), LABELS, f"images are torch.uint8 [2, 4, 4, 3]; {RIGHT}"),
         (IMAGES, LABELS.int(), "labels are torch.int32 [2]; they must be torch.int64 [2]"),
         (IMAGES, LABELS + 1, "a label is outside 0..1, the 2 classes"),
         (IMAGES, LABELS - 1, "a label is outside 0..1, the 2 classes"),

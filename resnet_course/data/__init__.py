@@ -5,7 +5,6 @@ splits = load(Settings.from_env())
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +12,8 @@ import torch
 from resnet_course.common.console import say
 from resnet_course.common.download import DownloadError
 from resnet_course.data import cifar10, folder, shapes
-from resnet_course.data.images import DataError, ImageError, ImageSet, Splits, split_off
+from resnet_course.data.images import DataError, ImageSet, Splits, concatenate, split_off
+from resnet_course.data.reading import ImageError
 from resnet_course.settings import Settings
 
 __all__ = ["DataError", "ImageError", "ImageSet", "Splits", "concatenate", "load", "load_split"]
@@ -61,15 +61,6 @@ def load_split(settings: Settings, split: str, side: int | None = None) -> Image
             return folder.load_split(directory, split, settings.home, side)
         return getattr(_load_folder(settings, side), split)
     return getattr(load(settings), split)
-
-
-def concatenate(first: ImageSet, second: ImageSet) -> ImageSet:
-    """The pictures of both sets, which must have the same classes and size."""
-    return replace(
-        first,
-        images=torch.cat([first.images, second.images]),
-        labels=torch.cat([first.labels, second.labels]),
-    )
 
 
 def _directory(settings: Settings) -> Path:

@@ -23,7 +23,8 @@ from PIL import Image
 from torch import Tensor
 
 from resnet_course.common import console
-from resnet_course.data.images import DataError, ImageError, ImageSet, read_image, square
+from resnet_course.data.images import DataError, ImageSet
+from resnet_course.data.reading import ImageError, read_image, square
 
 SPLITS = ("train", "val", "test")
 LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
