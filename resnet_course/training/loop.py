@@ -30,7 +30,7 @@ from resnet_course.resnet.network import ResNet
 from resnet_course.settings import Settings
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint, CheckpointError
-from resnet_course.transfer.transfer import freeze, parameter_groups
+from resnet_course.transfer import freeze, parameter_groups
 
 
 class TrainingDiverged(RuntimeError):
