@@ -146,7 +146,7 @@ def _train(options: argparse.Namespace) -> int:
     from resnet_course.data import load
     from resnet_course.machine import distributed
     from resnet_course.training.loop import fit, learning_and_choosing
-    from resnet_course.transfer.transfer import build_model, freeze
+    from resnet_course.transfer import build_model, freeze
 
     if not options.resume and (options.out / "best.pt").exists():
         raise SettingsError(

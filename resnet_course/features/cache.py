@@ -24,7 +24,7 @@ from resnet_course.inputs.augment import AUGMENTATIONS
 from resnet_course.inputs.transforms import to_input
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import ResNet
-from resnet_course.transfer.transfer import fused, is_frozen, split_at, trunk_of
+from resnet_course.transfer import fused, is_frozen, split_at, trunk_of
 
 FORMAT = 2  # a higher number makes every older file a stranger
 CHUNK = 128  # pictures that go through the trunk together
