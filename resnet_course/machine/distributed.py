@@ -73,7 +73,8 @@ def process_group() -> Iterator[None]:
         if local_world_size() <= torch.cuda.device_count():
             backend = "cpu:gloo,cuda:nccl"
     before = signal.signal(signal.SIGTERM, _stopped)
-    store = dist.PrefixStore(f"group {next(_groups)}", _store())  # what the last group left would mislead this one
+    # Under a name of its own: what an earlier group of this process left in the store would mislead it.
+    store = dist.PrefixStore(f"group {next(_groups)}", _store())
     number, count = _number("RANK", 0), _number("WORLD_SIZE", 1)
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     try:

@@ -197,17 +197,18 @@ def retune(engine: Engine, demands: Demands, kind: str = "images") -> Engine:
         counts = _thread_counts(engine.device)
         timer.time([(kind, replace(plain, threads=count)) for count in counts], THREAD_ROUNDS)
         by_threads = timer.by_threads()
-        plain = replace(plain, threads=min(by_threads, key=by_threads.get))
+        if len(by_threads) == len(counts):  # where there was no time to try them all, nothing changes
+            plain = replace(plain, threads=min(by_threads, key=by_threads.get))
         tuned = replace(engine, threads=plain.threads)
         if demands.memory_format == "auto":
             kinds = KINDS if kind == "images" else (kind,)
             layouts = [replace(plain, memory_format=layout) for layout in FORMATS]
             timer.time([(k, one) for k in kinds for one in layouts], ROUNDS)
-            best = {
-                k: _fastest_layout(timer.by_way(k, plain.threads), engine.precision, engine.memory_format)
-                for k in kinds
-            }
-            tuned = _with_layer4(replace(tuned, memory_format=best[kind]), best["features"])
+            images, features = (timer.by_way(k, plain.threads) for k in (kind, "features"))
+            tuned = _with_layer4(
+                replace(tuned, memory_format=_fastest_layout(images, engine.precision, engine.memory_format)),
+                _fastest_layout(features, engine.precision, engine.layer4_format or engine.memory_format),
+            )
     return distributed.broadcast(tuned)
 
 
