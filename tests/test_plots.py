@@ -205,9 +205,12 @@ def test_lines_go_through_the_means_with_a_bar_from_least_to_most():
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("x", "y")
 
 
-def test_lines_have_looks_for_many_names():
-    (axis,) = plots.lines({str(n): {0: n, 1: n} for n in range(9)}, "many", "x", "y").axes
-    assert len(axis.get_legend().get_texts()) == 9
+def test_lines_have_looks_for_many_names_and_refuse_more():
+    series = {str(n): {0: n, 1: n} for n in range(12)}
+    figure = plots.lines(series, "many", "x", "y")
+    assert len(figure.axes[0].containers) == len(figure.legends[0].get_texts()) == 12
+    with pytest.raises(ArgumentError, match=r"^13 things .* at most 12"):
+        plots.lines({**series, "one more": {0: 1}}, "many", "x", "y")
 
 
 def test_a_waterfall_shows_what_is_left_and_how_many_times_less():

@@ -65,7 +65,7 @@ def waterfall(seconds: Mapping[str, float], title: str) -> Figure:
     figure, axes = subplots(figsize=(9, 0.5 * len(names) + 1.4))
     axis = axes[0, 0]
     for row, (before, now) in enumerate(zip([left[0], *left], left, strict=False)):
-        axis.barh(row, max(before, now), color="none", edgecolor=MUTED.color, linestyle=MUTED.line)
+        axis.barh(row, max(before, now), color="none", edgecolor=MUTED.color)
         axis.barh(row, now, **(COURSE if row else BASELINE).bar)
         times = f"  (÷ {before / now:.1f})" if row and now else ""
         place = (max(before, now), row)
@@ -134,7 +134,7 @@ def spreads(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Fi
     for row, name in enumerate(names):
         found, values = choices[name].accuracy, [accuracy for _, accuracy in runs[name]]
         axis.plot([found.least, found.most], [row, row], color=MUTED.color, linewidth=2, zorder=0)
-        axis.plot(values, [row] * len(values), **MUTED.points, markersize=9, label="" if row else "one run")
+        axis.plot(values, [row] * len(values), **MUTED.points, label="" if row else "one run")
         axis.plot(found.mean, row, **VALIDATION.points, label="" if row else "mean of the runs")
     axis.set_yticks(
         range(len(names)), [f"{name} ({format_duration(choices[name].seconds)})" for name in names]

@@ -113,5 +113,8 @@ def lines(
     if percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=9)
+    if len(series) > 6:  # too many to be laid over the lines
+        figure.legend(loc="outside right upper", fontsize=9)
+    else:
+        axis.legend(fontsize=9)
     return finish(figure, title, f"Lines of {y} against {x}: {listed(ends, len(SERIES))}.")

@@ -28,7 +28,7 @@ class DescribedFigure(Figure):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         file = io.BytesIO()
-        self.savefig(file, format="png")
+        self.savefig(file, format="png", bbox_inches="tight")  # a long title makes it wider
         png = base64.b64encode(file.getvalue()).decode()
         image = f'<img src="data:image/png;base64,{png}" alt="{html.escape(self.alt)}">'
         return {"text/html": image, "image/png": png, "text/plain": self.alt}

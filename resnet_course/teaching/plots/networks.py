@@ -22,19 +22,19 @@ def gradient_norms(panels: Mapping[str, Mapping[str, Mapping[str, float]]], titl
     looks = styles(network for networks in panels.values() for network in networks)
     found = []
     for axis, (name, networks) in zip(axes.flat, panels.items(), strict=True):
+        ends = []
         for network, norms in networks.items():
-            sizes = list(norms.values())
-            axis.semilogy(
-                range(1, len(sizes) + 1), sizes, **looks[network].curve, label=network, markersize=4
-            )
-            found.append(f"{network} {sizes[0]:.1e} in the first layer and {sizes[-1]:.1e} in the last")
+            sizes, curve = list(norms.values()), looks[network].curve
+            axis.semilogy(range(1, len(sizes) + 1), sizes, **curve, label=network, markersize=4)
+            ends.append(f"{network}: {sizes[0]:.1e} and {sizes[-1]:.1e}")
+        found.append(f"{name}: {listed(ends, len(ends))}")
         axis.set(title=name, xlabel="layer, from the image to the classes")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-        found[-len(networks)] = f"{name}: {found[-len(networks)]}"
     axes[0, 0].set_ylabel("norm of the gradient")
-    return finish(figure, title, f"The gradient in every layer. {listed(found)}.")
+    alt = f"Lines of the gradient's size over the layers; of each the first and the last. {'; '.join(found)}."
+    return finish(figure, title, alt)
 
 
 def filters(weights: Tensor, title: str, columns: int = 16) -> Figure:

@@ -50,7 +50,7 @@ BASELINE = Style("#a6857a", "v", "--", "\\\\")  # what is compared with: plain, 
 COURSE = Style("#5937ff", "D", "-", "")  # what the course makes of it: skips, pretrained, faster
 FROZEN = Style("#2c7a90", "P", ":", "++")  # parts that do not learn
 TRAINED = Style("#ff00a6", "*", "-", "**")  # parts that learn
-MUTED = Style("#596464", ".", ":", "oo")  # single runs, what is beaten, values to compare with
+MUTED = Style("#596464", "8", ":", "o")  # single runs, what is beaten, values to compare with
 
 ROLES = {
     "training": TRAIN,
