@@ -141,10 +141,6 @@ class ImageSet(LabelledSet):
         """All images in their order, `size` at a time: uint8 [size, 3, S, S], of the last what is left."""
         return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
 
-    def take(self, indices: Tensor | slice) -> Tensor:
-        """The images at `indices` as a tensor, uint8 [B, 3, S, S]."""
-        return self.images[indices]
-
     def subset(self, indices: Tensor) -> ImageSet:
         """The images at `indices` (int64 [M], or bool [N]), in that order, not copied."""
         indices = torch.as_tensor(indices)
