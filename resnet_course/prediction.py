@@ -23,7 +23,7 @@ from resnet_course.inputs import to_input, views_of
 from resnet_course.settings import Settings
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
-from resnet_course.transfer.transfer import fused
+from resnet_course.transfer import fused
 
 MANY = 300  # images in one call that make up for the time of a probe
 

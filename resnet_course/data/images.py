@@ -51,7 +51,7 @@ class LabelledSet(Dataset):
 
 
 class Rows:
-    """Images of a tensor, all or some of them in any order, which are copied out of it only when they are read."""
+    """Images of a tensor, all or some in any order, which are copied out of it only when they are read."""
 
     def __init__(self, base: Tensor, rows: Tensor | None = None) -> None:
         self.base, self.rows = base, rows  # rows: int64 [N], which of the base's; None: all, in their order
@@ -86,8 +86,8 @@ class Rows:
 class ImageSet(LabelledSet):
     """Labelled images of one size, all in memory (or in a memory-mapped file).
 
-    A part of a set (`subset`, `limit`, `per_class`, `split_off`) shares the memory of the whole. Read images by
-    `take` or `chunks`: only that many are then copied. `images` makes one tensor of all, and the part keeps it.
+    A part of a set (`subset`, `limit`, `per_class`, `split_off`) shares the memory of the whole. `take` and
+    `chunks` copy only what they return; `images` makes one tensor of all the part's images, which it keeps.
 
     images: uint8 [N, 3, S, S], RGB.
     labels: int64 [N], indices into `classes`.
@@ -138,8 +138,8 @@ class ImageSet(LabelledSet):
         return self.rows.take(indices)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
-        """All images in their order, `size` at a time: uint8 [size, 3, S, S], of the last what is left."""
-        return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
+        """All images in their order, `size` at a time, as `Tensor.split` cuts them: uint8 [size, 3, S, S]."""
+        return (self.take(slice(start, start + size)) for start in range(0, max(1, len(self)), size))
 
     def subset(self, indices: Tensor) -> ImageSet:
         """The images at `indices` (int64 [M], or bool [N]), in that order, not copied."""
@@ -186,9 +186,9 @@ def draw_per_class(labels: Tensor, counts: list[int], seed: int) -> Tensor:
 
 def draw_stratified(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
     """Sorted indices of `count` images, the classes in their proportions (largest remainder first)."""
-    shares = torch.bincount(labels, minlength=num_classes) * count  # in units of 1 / len(labels) images
-    counts = shares // len(labels)
-    by_remainder = (shares % len(labels)).argsort(descending=True, stable=True)
+    exact = torch.bincount(labels, minlength=num_classes) * count  # in units of 1 / len(labels) images
+    counts = exact // len(labels)
+    by_remainder = (exact % len(labels)).argsort(descending=True, stable=True)
     counts[by_remainder[: count - int(counts.sum())]] += 1
     return draw_per_class(labels, counts.tolist(), seed)
 

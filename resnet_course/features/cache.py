@@ -22,7 +22,7 @@ from resnet_course.inputs.augment import AUGMENTATIONS
 from resnet_course.inputs.transforms import to_input
 from resnet_course.inputs.views import views_of
 from resnet_course.recipes import Recipe
-from resnet_course.transfer.transfer import fused, is_frozen, trunk_of
+from resnet_course.transfer import fused, is_frozen, trunk_of
 
 FORMAT = 2  # a higher number makes every older file a stranger
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resnet_course.data.images import LabelledSet
 from resnet_course.features.store import ArrayFile, FeaturesError
 from resnet_course.inputs.batches import Plan, eval_batches, train_batches, train_order, view_batches
-from resnet_course.transfer.transfer import is_frozen, split_at
+from resnet_course.transfer import is_frozen, split_at
 
 
 @dataclass(frozen=True, eq=False)

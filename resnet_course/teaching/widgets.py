@@ -23,7 +23,7 @@ from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import resnet18
 from resnet_course.resnet.stacks import stack
 from resnet_course.teaching import anatomy, plots
-from resnet_course.transfer.transfer import TRAIN_FROM, freeze
+from resnet_course.transfer import TRAIN_FROM, freeze
 
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:
