@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from resnet_course.data import shapes
-from resnet_course.evaluation import Predictions, metrics
+from resnet_course.evaluation import Bin, Predictions
 from resnet_course.prediction import Prediction
 from resnet_course.teaching import plots
 from resnet_course.training import History
@@ -29,7 +29,7 @@ def predictions(count=20, sure=5.0):
 
 
 def bins(accuracy=0.75):
-    return [metrics.Bin(0, 0.5, 0, None, None), metrics.Bin(0.5, 1, 4, 0.9, accuracy)]
+    return [Bin(0, 0.5, 0, None, None), Bin(0.5, 1, 4, 0.9, accuracy)]
 
 
 def images(count=4):

@@ -10,9 +10,10 @@ from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from resnet_course.common.errors import ArgumentError
-from resnet_course.data.images import ImageSet, read_image
+from resnet_course.data.images import ImageSet
+from resnet_course.data.reading import read_image
 from resnet_course.evaluation.predictions import Predictions
-from resnet_course.prediction import Picture, Prediction
+from resnet_course.prediction import ImageSource, Prediction
 from resnet_course.teaching.plots.figure import (
     bare,
     check_finite,
@@ -74,18 +75,18 @@ def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, co
     return finish(figure, title, alt)
 
 
-def prediction(picture: Picture, view: Tensor, prediction: Prediction) -> Figure:
+def prediction(image: ImageSource, square: Tensor, prediction: Prediction) -> Figure:
     """An image, what the network gets to see of it, and the probabilities of the first classes.
 
-    picture: what `Classifier.predict` takes. view: uint8 [3, side, side], as `Classifier.view` returns it.
+    image: what `Classifier.predict` takes. square: uint8 [3, H, W], as `Classifier.square` returns it.
     """
     check_finite("prediction", prediction.probabilities, "probabilities")
     figure, axes = subplots(1, 3, figsize=(11, 3.6), width_ratios=(1, 1, 1.4))
     whole, seen, bars = axes.flat
     captions = []
     for axis, pixels, what in (
-        (whole, np.asarray(read_image(picture)), "your image"),
-        (seen, to_array(view), "what the network sees"),
+        (whole, np.asarray(read_image(image)), "your image"),
+        (seen, to_array(square), "what the network sees"),
     ):
         axis.imshow(pixels)
         captions.append(f"{what}, {pixels.shape[1]} × {pixels.shape[0]} pixels")

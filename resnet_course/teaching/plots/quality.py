@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from resnet_course.common.errors import ArgumentError
-from resnet_course.evaluation.metrics import Bin
+from resnet_course.evaluation import Bin
 from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
 from resnet_course.teaching.plots.palette import MUTED, TEST
 from resnet_course.teaching.summaries import shares_of_rows
@@ -62,7 +62,7 @@ def _readable_on(rgba: Sequence[float]) -> str:
 def reliability(bins: Mapping[str, Sequence[Bin]], title: str) -> Figure:
     """Accuracy against confidence, a panel for each name, and under it how many predictions each bar holds.
 
-    bins: by name, as `metrics.reliability` returns them.
+    bins: by name, as `calibration.reliability` returns them.
     """
     filled = {name: [each for each in found if each.count] for name, found in bins.items()}
     check_finite(
