@@ -19,11 +19,11 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The options that all benchmarks on pictures share."""
+    """The options that all benchmarks on images share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", required=True, help="auto, cifar10, shapes or folder:DIR")
     parser.add_argument("--weights", required=True, help="imagenet, builtin, none or a file")
-    parser.add_argument("--data-is", required=True, help="what the pictures are, in words")
+    parser.add_argument("--data-is", required=True, help="what the images are, in words")
     parser.add_argument("--weights-are", required=True, help="what the weights are, in words")
     return parser
 

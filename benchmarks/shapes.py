@@ -1,9 +1,9 @@
-"""What the drawn pictures and the built-in weights are good for.
+"""What the drawn images and the built-in weights are good for.
 
     uv run python benchmarks/shapes.py
 
-A small ResNet-18 from random weights, trained for about a minute; then twenty pictures a class, with the
-built-in weights and from random, each at its own best learning rate (chosen on validation pictures).
+A small ResNet-18 from random weights, trained for about a minute; then twenty images a class, with the
+built-in weights and from random, each at its own best learning rate (chosen on validation images).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEEDS = range(5)
 
 
 def a_minute() -> dict[str, float]:
-    """Train from random weights on 20,000 pictures."""
+    """Train from random weights on 20,000 images."""
     torch.manual_seed(0)
     model = resnet18(10, width=16)
     train, val = shapes.draw(20_000, seed=0), shapes.draw(1_000, seed=1_000_000)
@@ -42,7 +42,7 @@ def a_minute() -> dict[str, float]:
 
 
 def few(weights: str) -> dict[str, float]:
-    """Fine-tune on 20 pictures a class: mean test accuracy over the seeds, at the best of the rates."""
+    """Fine-tune on 20 images a class: mean test accuracy over the seeds, at the best of the rates."""
     by_rate = {rate: [few_once(weights, rate, seed) for seed in SEEDS] for rate in LEARNING_RATES}
     best = max(by_rate, key=lambda rate: mean(val for val, _ in by_rate[rate]))
     test = mean(accuracy for _, accuracy in by_rate[best])
