@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,6 +78,10 @@ class Bench:
     def cached(self, model: ResNet, image_set: ImageSet, recipe: Recipe, views: int | None) -> FeatureSet:
         """Features for training (views a number) or for validation (None)."""
         return cache_features(model, image_set, recipe, self.settings.home, views=views)
+
+    def epoch_seconds(self, start: str, recipe: Recipe, train: Any, val: Any) -> list[float]:
+        """How long an epoch on these images or features takes."""
+        return [fit(self.model(start, 0), train, val, recipe).seconds]
 
     def train(self, start: str, count: int, rate: float, seed: int) -> tuple[float, float]:
         """Seconds and validation accuracy of one training on `count` images a class."""
@@ -155,19 +160,17 @@ def cache(bench: Bench) -> dict[str, Any]:
 
 def epochs_in_turn(bench: Bench, size: int) -> dict[str, float]:
     """Seconds of an epoch on 10,000 images, cached and through the whole network."""
-    images = bench.splits.train.limit(10_000), bench.splits.val.limit(500)
+    through = bench.splits.train.limit(10_000), bench.splits.val.limit(500)
     seconds: dict[str, float] = {}
     for start in ("layer4", "fc"):
         recipe = replace(BASE, image_size=size, augmentation="none", train_from=start)
         model = bench.model(start, 0)
-        cached = tuple(
-            bench.cached(model, part, recipe, views) for part, views in zip(images, (1, None), strict=True)
-        )
-
-        def epoch(sets: tuple, start: str = start, recipe: Recipe = recipe) -> Callable[[], list[float]]:
-            return lambda: [fit(bench.model(start, 0), *sets, recipe).seconds]
-
-        seconds |= in_turn({f"{start}_cached": epoch(cached), f"{start}_through": epoch(images)})
+        cached = bench.cached(model, through[0], recipe, 1), bench.cached(model, through[1], recipe, None)
+        ways = {
+            f"{start}_cached": partial(bench.epoch_seconds, start, recipe, *cached),
+            f"{start}_through": partial(bench.epoch_seconds, start, recipe, *through),
+        }
+        seconds |= in_turn(ways)
     return {
         **{f"{name}_seconds": round(value, 2) for name, value in seconds.items()},
         "layer4_times_faster": round(seconds["layer4_through"] / seconds["layer4_cached"], 2),
