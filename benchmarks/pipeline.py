@@ -24,8 +24,7 @@ from torchvision.transforms import v2
 
 from resnet_course import machine
 from resnet_course.data import ImageSet
-from resnet_course.inputs import augment
-from resnet_course.inputs.batches import OriginalImages, train_batches
+from resnet_course.inputs import OriginalImages, augment, train_batches
 from resnet_course.recipes import IMAGENET_MEAN, IMAGENET_STD, ORIGINAL, PLAIN, Recipe
 
 BATCH, ROUNDS, BATCHES = 128, 5, 8  # each round times BATCHES batches of every way, in turn
