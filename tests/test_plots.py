@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from resnet_course.data import shapes
-from resnet_course.evaluation import Predictions, metrics
+from resnet_course.evaluation import Bin, Predictions
 from resnet_course.prediction import Prediction
 from resnet_course.teaching import plots
 from resnet_course.training import History
@@ -165,7 +165,7 @@ def test_a_confusion_matrix_is_drawn_as_counts_and_as_shares():
 
 
 def test_reliability_draws_the_bins_that_hold_something():
-    bins = [metrics.Bin(0, 0.5, 0, None, None), metrics.Bin(0.5, 1, 4, 0.9, 0.75)]
+    bins = [Bin(0, 0.5, 0, None, None), Bin(0.5, 1, 4, 0.9, 0.75)]
     upper, _, lower, _ = plots.reliability({"a": bins, "b": bins}, "title").axes
     assert [bar.get_height() for bar in upper.patches] == [0.75]
     assert [bar.get_height() for bar in lower.patches] == [4]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnet_course.data.images import ImageSet
 from resnet_course.data.reading import read_image
-from resnet_course.evaluation.metrics import Bin
+from resnet_course.evaluation import Bin
 from resnet_course.evaluation.predictions import Predictions
 from resnet_course.prediction import Picture, Prediction
 from resnet_course.training.loop import History
@@ -401,7 +401,7 @@ def confusion(matrix: Tensor, classes: Sequence[str], title: str) -> Figure:
 def reliability(bins: Mapping[str, Sequence[Bin]], title: str) -> Figure:
     """Accuracy against confidence, a panel for each name, and under it how many predictions each bar holds.
 
-    bins: by name, as `metrics.reliability` returns them.
+    bins: by name, as `calibration.reliability` returns them.
     """
     figure, axes = plt.subplots(
         2,
