@@ -18,8 +18,8 @@ import torch.nn.functional as F
 
 from resnet_course.common.files import write_atomically
 from resnet_course.data.shapes import PRETRAINING_CLASSES, draw
+from resnet_course.inputs import to_input
 from resnet_course.inputs.augment import random_flip
-from resnet_course.inputs.batches import to_input
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import ResNet, resnet18
 from resnet_course.transfer import BUILTIN_FILE

@@ -5,16 +5,16 @@ uv run python benchmarks/communication.py --data folder:DIR --weights FILE --dat
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from measuring import train_step
+from measuring import WARM_UP, step_times
 from record import parser, record
 
 from resnet_course import machine
@@ -39,18 +39,16 @@ def step_milliseconds(recipe: Recipe, batch: int) -> float:
     optimizer = make_optimizer(model, recipe)
     inputs = engine.place(torch.randn(batch, 3, recipe.image_size, recipe.image_size))
     labels = torch.randint(0, 10, (batch,))
-    return milliseconds(lambda: train_step(network, engine, optimizer, inputs, labels))
+    batches = itertools.repeat((inputs, labels))
+    return statistics.median(step_times(network, batches, optimizer, engine, WARM_UP + STEPS)[WARM_UP:])
 
 
 def exchange_milliseconds(numbers: int) -> float:
     """The median time to add up so many 32-bit numbers over all processes."""
     values = torch.zeros(numbers)
-    return milliseconds(lambda: torch.distributed.all_reduce(values))
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    """The median of a fixed number of calls: all processes must make as many."""
-    return 1000 * statistics.median(machine.seconds(work, STEPS, at_most=math.inf))
+    # No limit of time: all processes must make as many calls.
+    times = machine.seconds(lambda: torch.distributed.all_reduce(values), STEPS, at_most=math.inf)
+    return 1000 * statistics.median(times)
 
 
 def recipes() -> dict[str, Recipe]:

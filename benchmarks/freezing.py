@@ -25,7 +25,7 @@ from record import RESULTS, parser, record
 from resnet_course import transfer
 from resnet_course.common import console
 from resnet_course.common.files import write_atomically
-from resnet_course.data import ImageSet, Splits, load
+from resnet_course.data import ImageSet, LabelledSet, Splits, load
 from resnet_course.features import cache_features
 from resnet_course.features.feature_set import FeatureSet
 from resnet_course.recipes import Recipe
@@ -79,7 +79,7 @@ class Bench:
         """Features for training (views a number) or for validation (None)."""
         return cache_features(model, image_set, recipe, self.settings.home, views=views)
 
-    def epoch_seconds(self, start: str, recipe: Recipe, train: Any, val: Any) -> list[float]:
+    def epoch_seconds(self, start: str, recipe: Recipe, train: LabelledSet, val: LabelledSet) -> list[float]:
         """How long an epoch on these images or features takes."""
         return [fit(self.model(start, 0), train, val, recipe).seconds]
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_course import machine
 from resnet_course.data import ImageSet, Splits, load
-from resnet_course.inputs.batches import train_batches
+from resnet_course.inputs import train_batches
 from resnet_course.machine import Engine
 from resnet_course.recipes import Recipe
 from resnet_course.settings import Settings
-from resnet_course.training import make_optimizer
+from resnet_course.training import make_optimizer, train_epoch
 from resnet_course.transfer import build_model, imagenet_path
 
-WARM_UP = 3  # steps that are not counted
+WARM_UP = 3  # of the first steps, which are not counted
 SOME = 5_000  # images to take batches from
 
 
@@ -71,49 +71,46 @@ def weights_file(weights: str) -> str | None:
     return {"none": None, "imagenet": str(imagenet_path())}.get(weights, weights)
 
 
-def train_step(
+def step_times(
     network: nn.Module,
-    engine: Engine,
+    batches: Iterable[tuple[Tensor, Tensor]],
     optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    labels: Tensor,
-) -> None:
-    """Forward, backward, and a change of the weights; `network` lies where the engine computes."""
-    with engine.autocast():
-        logits = network(engine.place(inputs))
-    loss = F.cross_entropy(logits.float(), labels.to(engine.device))
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+    engine: Engine,
+    steps: int,
+) -> list[float]:
+    """Milliseconds of the first `steps` training steps as `fit` does them, taking the batch included."""
+    ends = [time.perf_counter()]
+    train_epoch(
+        network,
+        itertools.islice(batches, steps),
+        optimizer,
+        engine=engine,
+        after_step=lambda: ends.append(time.perf_counter()),
+    )
+    return [1000 * (end - start) for start, end in itertools.pairwise(ends)]
 
 
-def train_steps(
+def course_steps(
     train: ImageSet,
     weights: str,
     recipe: Recipe,
+    steps: int,
     prepare: Callable[[nn.Module], nn.Module] = lambda model: model,
-) -> Iterator[float]:
-    """The milliseconds of one training step of the course after another, for ever, batches included.
+) -> list[float]:
+    """Milliseconds of the course's first training steps by a recipe.
 
     Memory and threads are the caller's: see `Engine.computing`.
     prepare: what is done to the network before it is called, such as `torch.compile`.
     """
     torch.manual_seed(0)
     engine = machine.choose(recipe)
-    model = engine.place(build_model(len(train.classes), weights, recipe.train_from, recipe.dropout))
-    optimizer = make_optimizer(model, recipe)
+    model = build_model(len(train.classes), weights, recipe.train_from, recipe.dropout)
+    network = prepare(engine.place(model))
+    return step_times(network, endless(train, recipe), make_optimizer(model, recipe), engine, steps)
+
+
+def endless(train: ImageSet, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """`train_batches`, epoch after epoch."""
     generator = torch.Generator().manual_seed(0)
-    network = prepare(model.train())
-    start = time.perf_counter()
     while True:
-        for inputs, labels in train_batches(train, recipe, generator):
-            train_step(network, engine, optimizer, inputs, labels)
-            yield 1000 * (time.perf_counter() - start)
-            start = time.perf_counter()
-
-
-def after_warm_up(numbers: Iterator[float], count: int) -> list[float]:
-    """The next `count` numbers after a few that are passed over."""
-    for _ in range(WARM_UP):
-        next(numbers)
-    return [next(numbers) for _ in range(count)]
+        yield from train_batches(train, recipe, generator)

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
-from measuring import after_warm_up, in_new_process, in_turn, some_images, train_steps, weights_file
+from measuring import WARM_UP, course_steps, in_new_process, in_turn, some_images, weights_file
 from torch.utils.data import DataLoader
 
 from resnet_course import machine
@@ -51,7 +51,8 @@ def _saved(options: Namespace, recipe: Recipe) -> dict[str, float]:
 def step_with_memory(options: Namespace, recipe: Recipe, kept: bool) -> list[float]:
     """Milliseconds of steps of 128 images."""
     with machine.keeping_memory() if kept else nullcontext():
-        return after_warm_up(train_steps(some_images(options), options.weights, recipe), options.steps)
+        steps = WARM_UP + options.steps
+        return course_steps(some_images(options), options.weights, recipe, steps)[WARM_UP:]
 
 
 def _left_behind(options: Namespace) -> dict[str, float]:
@@ -87,7 +88,8 @@ def before_and_after(options: Namespace) -> dict[str, float]:
 
 def _steps_and_faults(steps: Iterator[float], count: int) -> tuple[float, float]:
     """The median milliseconds of a few steps, and the page faults of each that needed no disk."""
-    after_warm_up(steps, 0)
+    for _ in range(WARM_UP):
+        next(steps)
     start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     times = [next(steps) for _ in range(count)]
     return statistics.median(times), (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start) / count

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from measuring import in_turn, splits_of, timed, train_steps
+from measuring import WARM_UP, course_steps, endless, in_turn, splits_of, timed
 from record import parser, record
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 
 from resnet_course import machine
 from resnet_course.data import ImageSet
-from resnet_course.inputs import OriginalImages, augment, train_batches
+from resnet_course.inputs import OriginalImages, augment
 from resnet_course.recipes import IMAGENET_MEAN, IMAGENET_STD, ORIGINAL, PLAIN, Recipe
 
 BATCH, ROUNDS, BATCHES = 128, 5, 8  # each round times BATCHES batches of every way, in turn
@@ -53,11 +53,8 @@ def endless_v2(train: ImageSet, size: int, each: bool) -> Iterator[Tensor]:
 
 
 def endless_ours(train: ImageSet, recipe: Recipe) -> Iterator[Tensor]:
-    """`train_batches`, for ever."""
-    generator = torch.Generator().manual_seed(0)
-    while True:
-        for inputs, _ in train_batches(train, recipe, generator):
-            yield inputs
+    """The course's batches."""
+    return (inputs for inputs, _ in endless(train, recipe))
 
 
 def images_a_second(ways: dict[str, Iterator[Tensor]]) -> dict[str, int]:
@@ -73,11 +70,16 @@ def images_a_second(ways: dict[str, Iterator[Tensor]]) -> dict[str, int]:
 
 def share_of_a_step(train: ImageSet, weights: str, ours: Iterator[Tensor]) -> dict[str, float]:
     """Our pipeline's milliseconds for a batch beside those of a whole step of PLAIN."""
-    steps = train_steps(train, weights, PLAIN)
-    median = in_turn({"pipeline": timed(lambda: next(ours)), "step": timed(lambda: next(steps))}, rounds=40)
+    batch = timed(lambda: next(ours))
+    median = in_turn(
+        {
+            "pipeline": lambda: [1000 * batch()[0] for _ in range(WARM_UP + 10)][WARM_UP:],
+            "step": lambda: course_steps(train, weights, PLAIN, WARM_UP + 10)[WARM_UP:],
+        }
+    )
     return {
-        "plain_pipeline_milliseconds": round(1000 * median["pipeline"], 2),
-        "plain_step_milliseconds": round(1000 * median["step"], 1),
+        "plain_pipeline_milliseconds": round(median["pipeline"], 2),
+        "plain_step_milliseconds": round(median["step"], 1),
         "share_of_plain_step_percent": round(100 * median["pipeline"] / median["step"], 1),
     }
 

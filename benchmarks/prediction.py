@@ -23,8 +23,8 @@ from torchvision import transforms
 
 from resnet_course import machine
 from resnet_course.data import ImageSet
-from resnet_course.evaluation import evaluate, mean_logits, views_of
-from resnet_course.inputs.batches import eval_batches
+from resnet_course.evaluation import evaluate, mean_logits
+from resnet_course.inputs import eval_batches, views_of
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import LAPTOP, ORIGINAL
 from resnet_course.resnet import ResNet
@@ -40,7 +40,7 @@ def evaluation(model: ResNet, images: ImageSet) -> dict[str, float]:
     """`evaluate` beside the forward passes alone, on one batch that is ready, again and again."""
     engine = machine.choose(LAPTOP)
     batch, _ = next(eval_batches(images, LAPTOP))
-    views = [engine.place(view) for view in views_of(batch, LAPTOP)]
+    views = [engine.place(view) for view in views_of(batch, LAPTOP.test_views)]
 
     @torch.inference_mode()
     def bare() -> None:

@@ -10,7 +10,7 @@ from argparse import Namespace
 from dataclasses import replace
 
 import torch
-from measuring import after_warm_up, in_new_process, in_turn, some_images, train_steps, weights_file
+from measuring import WARM_UP, course_steps, in_new_process, in_turn, some_images, weights_file
 
 from resnet_course import machine
 from resnet_course.recipes import LAPTOP, ORIGINAL, PLAIN, Recipe
@@ -31,7 +31,7 @@ def measure_steps(options: Namespace) -> dict[str, object]:
         return measure_original(train, steps=steps, evaluate=batches, weights=weights)[what]
 
     def course(name: str, recipe: Recipe) -> list[float]:
-        times, engines[name] = in_new_process(course_steps, options, recipe)
+        times, engines[name] = in_new_process(steps_and_engine, options, recipe)
         return times
 
     median = in_turn(
@@ -45,7 +45,7 @@ def measure_steps(options: Namespace) -> dict[str, object]:
     )
     epoch = (median["original"] * TRAIN + median["original_batch"] * TEST) / ORIGINAL.batch_size
     probe = machine.probe()
-    gigaflops = max(probe.gigaflops(precision) for precision, _ in probe.milliseconds)
+    gigaflops = max(probe.gigaflops(precision) for precision in ("fp32", "bf16"))
     return {
         "steps_each": options.steps * options.rounds,
         "original_step_milliseconds": round(median["original"], 1),
@@ -60,12 +60,12 @@ def measure_steps(options: Namespace) -> dict[str, object]:
     }
 
 
-def course_steps(options: Namespace, recipe: Recipe) -> tuple[list[float], str]:
+def steps_and_engine(options: Namespace, recipe: Recipe) -> tuple[list[float], str]:
     """Milliseconds of steps, computed as `fit` does, and on which engine. Run it in a new process."""
     engine = machine.choose(recipe)
     with engine.computing():
-        steps = train_steps(some_images(options), options.weights, recipe)
-        return after_warm_up(steps, options.steps), str(engine)
+        times = course_steps(some_images(options), options.weights, recipe, WARM_UP + options.steps)
+    return times[WARM_UP:], str(engine)
 
 
 def measure_compile(options: Namespace) -> dict[str, object]:
@@ -90,7 +90,9 @@ def measure_compile(options: Namespace) -> dict[str, object]:
 def first_and_later_steps(options: Namespace, compiled: bool) -> tuple[float, list[float]]:
     """Milliseconds of the first step, which compiles, and of later ones. Run it in a new process."""
     recipe = replace(PLAIN, image_size=96)
+    prepare = {"prepare": torch.compile} if compiled else {}
     with machine.choose(recipe).computing():
-        prepare = {"prepare": torch.compile} if compiled else {}
-        steps = train_steps(some_images(options), options.weights, recipe, **prepare)
-        return next(steps), after_warm_up(steps, options.steps)
+        first, *later = course_steps(
+            some_images(options), options.weights, recipe, WARM_UP + options.steps, **prepare
+        )
+    return first, later[WARM_UP - 1 :]
