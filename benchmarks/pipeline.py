@@ -25,8 +25,7 @@ from torchvision.transforms import v2
 
 from resnet_course import machine
 from resnet_course.data import ImageSet, load
-from resnet_course.inputs import augment
-from resnet_course.inputs.batches import OriginalImages, train_batches
+from resnet_course.inputs import OriginalImages, augment, train_batches
 from resnet_course.recipes import IMAGENET_MEAN, IMAGENET_STD, ORIGINAL, PLAIN, Recipe
 from resnet_course.settings import Settings
 

@@ -172,7 +172,8 @@ def _train(options: argparse.Namespace) -> int:
         with distributed.local_main_process_first():
             train, val = learning_and_choosing(load(settings), recipe)
             with seeded(recipe.seed):
-                model = build_model(len(train.classes), settings.weights)
+                start = recipe.phases[0]
+                model = build_model(len(train.classes), settings.weights, start.train_from, start.dropout)
         if options.limit is not None:
             train = train.limit(options.limit, settings.seed)
             val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from resnet_course import machine
 from resnet_course.common.console import say
-from resnet_course.data.images import ImageError, count_frames, read_image, square
+from resnet_course.data.reading import ImageError, count_frames, read_image, square
 from resnet_course.evaluation.predictions import mean_logits, views_of
 from resnet_course.inputs.batches import to_input
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
-from resnet_course.transfer.transfer import fused
+from resnet_course.transfer import fused
 
 MANY = 300  # pictures in one call that make up for the time of a probe
 

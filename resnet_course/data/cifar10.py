@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 colour pictures of 32x32 pixels in ten classes (Krizhevsky 2009), downloaded once."""
+"""CIFAR-10: 60,000 colour images of 32x32 pixels in ten classes (Krizhevsky 2009), downloaded once."""
 
 from __future__ import annotations
 

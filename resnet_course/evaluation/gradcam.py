@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from resnet_course.resnet.network import ResNet, eval_mode
-from resnet_course.transfer.transfer import split_at
+from resnet_course.transfer import split_at
 
 
 def grad_cam(model: ResNet, inputs: Tensor, classes: Tensor | None = None, layer: str = "layer4") -> Tensor:

@@ -20,17 +20,16 @@ from resnet_course import machine
 from resnet_course.common.console import progress, say
 from resnet_course.data.images import DataError, ImageSet
 from resnet_course.features.feature_set import ArrayFile, FeatureSet
-from resnet_course.inputs.augment import draw_view
-from resnet_course.inputs.batches import to_input
+from resnet_course.inputs.augment import AUGMENTATIONS
+from resnet_course.inputs.transforms import to_input
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import ResNet
-from resnet_course.transfer.transfer import fused, is_frozen, split_at, trunk_of
+from resnet_course.transfer import fused, is_frozen, split_at, trunk_of
 
 FORMAT = 2  # a higher number makes every older file a stranger
 CHUNK = 128  # pictures that go through the trunk together
 DESCRIPTIONS = {"fp16": "<f2", "fp32": "<f4"}
 TYPES = {"fp16": torch.float16, "fp32": torch.float32}
-DISTINCT_VIEWS = {"none": 1, "flip": 2}  # the augmentations that draw nothing at random for a view
 RESERVE = 2**28  # bytes that stay free on the disk
 
 
@@ -141,7 +140,7 @@ def _check(model: ResNet, image_set: ImageSet, recipe: Recipe, views: int | None
         raise ValueError(f"views is {views!r}; it must be a whole number from 1 on, or None")
     if recipe.augmentation == "original":
         raise ValueError("the augmentation 'original' draws picture by picture; take another")
-    most = DISTINCT_VIEWS.get(recipe.augmentation, views)
+    most = AUGMENTATIONS[recipe.augmentation].distinct_views or views
     if views > most:
         raise ValueError(
             f"views is {views}, but the augmentation {recipe.augmentation!r} has no more than {most}: "
@@ -157,13 +156,13 @@ def _inputs(images: Tensor, recipe: Recipe, views: int | None, view: int, start:
     # A seed of its own for every chunk: the draws do not depend on where an earlier call was stopped.
     seed = hashlib.sha256(f"{recipe.seed} {view} {start}".encode()).digest()[:7]
     generator = torch.Generator().manual_seed(int.from_bytes(seed))
-    return to_input(draw_view(recipe.augmentation, images, view, generator), recipe)
+    return to_input(AUGMENTATIONS[recipe.augmentation].draw_view(images, view, generator), recipe)
 
 
 def _key(
     image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str, trunk: str, engine: machine.Engine
 ) -> str:
-    seed = None if recipe.augmentation in DISTINCT_VIEWS else recipe.seed
+    seed = None if AUGMENTATIONS[recipe.augmentation].distinct_views else recipe.seed
     depends_on = {
         "format": [FORMAT, CHUNK],
         "trunk": trunk,

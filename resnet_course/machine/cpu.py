@@ -24,7 +24,7 @@ from resnet_course.inputs.batches import eval_batches
 from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import resnet18, stage
-from resnet_course.transfer.transfer import freeze, fused, split_at, trunk_of
+from resnet_course.transfer import freeze, fused, split_at, trunk_of
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CANDIDATES = tuple((precision, layout) for precision in ("fp32", "bf16") for layout in FORMATS)

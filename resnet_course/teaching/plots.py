@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
-from resnet_course.data.images import ImageSet, read_image
+from resnet_course.data.images import ImageSet
+from resnet_course.data.reading import read_image
 from resnet_course.evaluation.metrics import Bin
 from resnet_course.evaluation.predictions import Predictions
 from resnet_course.prediction import Picture, Prediction

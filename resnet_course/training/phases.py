@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from resnet_course import machine
+from resnet_course.common.console import say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data.images import LabelledSet
@@ -21,7 +22,7 @@ from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import OPTIMIZERS, SCHEDULES, Recipe
 from resnet_course.settings import Settings
 from resnet_course.training.averaging import WeightAverage
-from resnet_course.transfer import conform, parameter_groups
+from resnet_course.transfer import apply_recipe, parameter_groups
 
 if TYPE_CHECKING:
     from resnet_course.training.state import Run
@@ -101,8 +102,13 @@ def entered_phase(
     model, done = run.model, len(run.epochs)
     start, recipe = run.recipe.phase_after(done)
     run.load(run.best if done == start else run.last)
-    if changes := conform(model, recipe):
-        run.say_changes(changes)
+    as_given = _what_is_trained(model)
+    apply_recipe(model, recipe)
+    if not done and _what_is_trained(model) != as_given:
+        say(
+            f"The model is brought in line with the recipe {recipe.name}: trained from {recipe.train_from} on, "
+            f"dropout {recipe.dropout:g}."
+        )
     began = time.perf_counter()
     train, val = _sets(model, train, val, recipe, home)
     preparation_seconds = time.perf_counter() - began if train.kind != run.kind else 0.0
@@ -129,6 +135,12 @@ def entered_phase(
         if done > start:
             run.restore(phase)
         yield phase
+
+
+def _what_is_trained(model: nn.Module) -> tuple[set[str], float]:
+    """The names of the parameters that are not frozen, and the dropout's probability."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return trained, getattr(getattr(model, "dropout", None), "p", 0.0)
 
 
 def _sets(

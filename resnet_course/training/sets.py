@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from resnet_course.data.images import DataError, ImageSet, LabelledSet, Splits
-from resnet_course.data.sources import concatenate
+from resnet_course.data.images import DataError, ImageSet, LabelledSet, Splits, concatenate
 from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
 
