@@ -17,12 +17,6 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-TYPE_CHECKING_ONLY = """
-from typing import TYPE_CHECKING
-if TYPE_CHECKING:
-    from resnet_course.recipes import x
-"""
-
 README_COMMANDS = (
     "pip install uv && uv run jupyter lab notebooks/00_start_here.ipynb",
     "pip install uv && uv run pytest",
@@ -164,10 +158,10 @@ def test_imports_run_in_one_direction():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.fixture(scope="module")
-def empty_rooms(tmp_path_factory):
+@pytest.fixture
+def empty_rooms(tmp_path):
     """A package with the course's rooms and contracts, and nothing in the rooms."""
-    root = tmp_path_factory.mktemp("rooms")
+    root = tmp_path
     shutil.copy(ROOT / "pyproject.toml", root)
     (root / "resnet_course").mkdir()
     (root / "resnet_course" / "__init__.py").touch()
@@ -181,32 +175,41 @@ def empty_rooms(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize(
-    ("module", "source", "found"),
-    [
-        ("settings.py", "import resnet_course.training", "resnet_course.settings -> resnet_course.training"),
-        ("inputs/module.py", "from resnet_course.recipes import x", "resnet_course.inputs.module ->"),
-        ("data/module.py", "def f():\n    from .. import transfer", "resnet_course.data.module ->"),
-        ("settings.py", "from resnet_course import resnet", "resnet_course.settings -> resnet_course.resnet"),
-        ("__main__.py", "def f():\n    from .teaching import x", "resnet_course.__main__ ->"),
-        ("__main__.py", "from resnet_course.exercises import x", "resnet_course.__main__ ->"),
-        ("tools.py", "", "resnet_course.tools"),
-        ("teaching/module.py", "from resnet_course.prediction import x", None),
-        ("inputs/module.py", TYPE_CHECKING_ONLY, None),
-    ],
-)
-def test_an_import_against_the_direction_and_a_room_without_a_place_are_named(
-    empty_rooms, module, source, found
-):
-    path = empty_rooms / "resnet_course" / module
-    before = path.read_text() if path.exists() else None
-    path.write_text(source)
+WRONG = {
+    "settings.py": "import resnet_course.training",
+    "resnet/module.py": "from resnet_course import settings",
+    "inputs/module.py": "from resnet_course.recipes import x",
+    "data/module.py": "def f():\n    from .. import transfer",
+    "__main__.py": "def f():\n    from .teaching import x",
+    "exercises/module.py": "import resnet_course.__main__",
+}
+RIGHT = {
+    "teaching/module.py": "from resnet_course.prediction import x",
+    "__main__.py": "from resnet_course.training import x",
+    "inputs/module.py": "import typing\nif typing.TYPE_CHECKING:\n    import resnet_course.recipes",
+}
+
+
+def test_every_import_against_the_direction_is_named(empty_rooms):
+    for path, source in WRONG.items():
+        (empty_rooms / "resnet_course" / path).write_text(source)
     result = lint_imports(empty_rooms)
-    path.unlink() if before is None else path.write_text(before)
-    if found is None:
-        assert result.returncode == 0, result.stdout
-    else:
-        assert result.returncode == 1 and found in result.stdout
+    found = re.findall(r"resnet_course\.([\w.]+) -> ", result.stdout)
+    assert result.returncode == 1
+    assert {*found} >= {path.removesuffix(".py").replace("/", ".") for path in WRONG}
+
+
+def test_imports_with_the_direction_and_for_type_checkers_alone_are_right(empty_rooms):
+    for path, source in RIGHT.items():
+        (empty_rooms / "resnet_course" / path).write_text(source)
+    result = lint_imports(empty_rooms)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_room_that_has_no_place_is_named(empty_rooms):
+    (empty_rooms / "resnet_course" / "cellar.py").touch()
+    result = lint_imports(empty_rooms)
+    assert result.returncode == 1 and "cellar" in result.stdout
 
 
 def test_the_readme_draws_the_layers_of_the_contract_in_at_most_eight_steps():
@@ -236,7 +239,9 @@ def find_large(path: Path, source: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "resnet_course").rglob("*.py")), ids=lambda path: path.parent.name + "/" + path.name
+    "path",
+    sorted((ROOT / "resnet_course").rglob("*.py")),
+    ids=lambda path: path.parent.name + "/" + path.name,
 )
 def test_no_file_function_or_class_is_too_long_to_read(path):
     assert find_large(path.relative_to(ROOT), path.read_text(encoding="utf-8")) == []
@@ -267,7 +272,7 @@ def test_what_is_one_line_too_long_is_found(path, head, most, name):
 
 
 def test_the_top_of_the_package_is_seen_at_one_glance():
-    names = {path.name for path in (ROOT / "resnet_course").iterdir()}
+    names = {path.name for path in (ROOT / "resnet_course").iterdir() if not path.name.startswith(".")}
     assert len(names - {"__init__.py", "__main__.py", "__pycache__"}) <= MOST_NAMES
 
 
@@ -283,12 +288,16 @@ def where_to_change_what() -> dict[str, list[str]]:
     """The table of CONTRIBUTING.md: the paths named for each change."""
     (section,) = re.findall(r"^## Where to change what\n(.*?)^## ", read("CONTRIBUTING.md"), re.M | re.S)
     rows = [line.strip("|").split("|", 1) for line in section.splitlines() if line.startswith("| ")]
-    return {change.strip(): re.findall(r"`([\w./-]+/[\w./-]*|\w+\.\w+)`", files) for change, files in rows[1:]}
+    return {
+        change.strip(): re.findall(r"`([\w./-]+/[\w./-]*|\w+\.\w+)`", files) for change, files in rows[1:]
+    }
 
 
 def test_contributing_says_where_to_make_twelve_changes_and_every_file_is_there():
     table = where_to_change_what()
     assert tuple(table) == CHANGES
     assert [change for change, files in table.items() if len(files) < 2] == []
-    missing = [f"{change}: {file}" for change, files in table.items() for file in files if not (ROOT / file).exists()]
+    missing = [
+        f"{change}: {file}" for change, files in table.items() for file in files if not (ROOT / file).exists()
+    ]
     assert missing == []
