@@ -37,11 +37,11 @@ def test_show_is_a_small_table(capsys):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[1]", b"3", b'{"a": 1}', b'{"a": {"q1": []}}', b"\xff\xfe\x00", b"null"]
 )
-def test_a_broken_file_starts_anew(home, capsys, content):
+def test_a_broken_file_starts_again(home, capsys, content):
     home.mkdir()
     (home / "progress.json").write_bytes(content)
     progress.record("blocks", "q1", "right")
-    assert "It starts anew" in capsys.readouterr().err
+    assert "It starts again" in capsys.readouterr().err
     assert progress.read() == {"blocks": {"q1": "right"}}
 
 

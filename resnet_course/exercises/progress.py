@@ -39,7 +39,7 @@ def read() -> dict[str, dict[str, str]]:
     except FileNotFoundError:
         return {}
     except Exception as error:  # whatever a foreign file holds, and whatever the settings say
-        say(f"(Your progress so far cannot be read: {error}. It starts anew.)")
+        say(f"(Your progress so far cannot be read: {error}. It starts again.)")
         return {}
 
 
