@@ -1,32 +1,117 @@
-"""The one place where files are written: whole or not at all."""
+"""The one place where files are written: whole or not at all, however many processes share the folder."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
 
-def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> Path:
+from resnet_course.common.console import say
+from resnet_course.common.errors import CourseError
+
+STRAY_AGE = 24 * 3600  # seconds after which a temporary file belongs to no living writer
+REPLACE_TRIES, REPLACE_PAUSE = 20, 0.1  # on Windows, where a file that is open cannot be replaced
+NOTICE_AFTER = 1.0  # seconds of waiting for a lock before it is said
+
+
+def write_atomically(
+    path: str | os.PathLike,
+    write: Callable[[BinaryIO], object],
+    is_whole: Callable[[Path], bool] | None = None,
+) -> Path:
     """Let `write(binary file)` fill a temporary file beside `path`, then put it in `path`'s place.
 
-    A power cut or a kill leaves the old file or the new one, and at worst a stray temporary file,
-    which the next write of the same name removes.
+    A power cut or a kill leaves the old file or the new one. Any number of writers may write the same path:
+    the last one wins, and every reader finds one file or another, whole.
+
+    path: where the file goes; its folder is made.
+    write: fills the file, which is open for writing and can be read and sought in.
+    is_whole: only for files that all writers write alike, such as a cache; see `put_in_place`.
+    Returns `path`. Raises OSError, of a full disk for example, and what `write` raises; then nothing is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{path.name}.*.tmp"):
-        stray.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    _remove_strays(path)
+    temporary = temporary_beside(path)
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("x+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())  # the bytes are on the disk before the name points to them
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        put_in_place(temporary, path, is_whole)
+    except (OSError, RuntimeError) as error:
+        # torch.save hides the disk's error behind a RuntimeError of its own.
+        cause = error if isinstance(error, OSError) else error.__context__
+        ours = isinstance(cause, OSError) and cause.filename in (None, str(temporary))
+        if isinstance(error, CourseError) or not ours:
+            raise
+        raise OSError(cause.errno, cause.strerror or str(cause), str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)  # it is gone already when all went well
     return path
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder that no other writer uses, of a file that is not there yet."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def put_in_place(temporary: Path, path: Path, is_whole: Callable[[Path], bool] | None = None) -> None:
+    """Rename `temporary` to `path`, which it replaces.
+
+    On Windows a file that is open elsewhere, as by a reader or a virus scanner, cannot be replaced: it is
+    tried again for two seconds, unless `is_whole(path)` says that the file there is as good, because another
+    writer was quicker. Raises PermissionError.
+    """
+    for tries_left in reversed(range(REPLACE_TRIES)):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            if is_whole and path.exists() and is_whole(path):
+                temporary.unlink(missing_ok=True)
+                return
+            if not tries_left:
+                raise
+            time.sleep(REPLACE_PAUSE)
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, timeout: float | None = None) -> Iterator[bool]:
+    """Within it no other thread and no other process, on this machine or another, is within `locked(path)`.
+
+    It saves work that two would do alike. Whole files do not depend on it, for `write_atomically` is enough
+    there: so where the file system knows no locks, there is none. The lock of a process that dies ends with
+    it. A hidden file beside `path` carries the lock and may stay. Not to be nested for the same path.
+
+    timeout: seconds to wait at most; None waits as long as it takes, and says so.
+    Yields whether the lock is held: False after the timeout and where there are no locks.
+    """
+    path = Path(path)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with contextlib.suppress(OSError, NotImplementedError):  # Timeout is an OSError as well
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=NOTICE_AFTER if timeout is None else min(NOTICE_AFTER, timeout))
+        except Timeout:
+            say(f"Another process is making {path}; waiting for it.")
+            lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout - NOTICE_AFTER))
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
+def _remove_strays(path: Path) -> None:
+    """Remove what writers of `path` that were killed left behind, but nothing of one that may still live."""
+    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # another process was quicker, or Windows has it open
+            if time.time() - stray.stat().st_mtime > STRAY_AGE:
+                stray.unlink()
