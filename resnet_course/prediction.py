@@ -1,35 +1,38 @@
-"""From a checkpoint and a picture to a class: `Classifier.load(path).predict(picture)`."""
+"""From a checkpoint and an image to a class: `Classifier.load(path).predict(image)`."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import length_hint
 
 import numpy as np
 import torch
-from PIL.Image import Image
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from resnet_course import machine
 from resnet_course.common.console import say
-from resnet_course.data.images import ImageError, count_frames, read_image, square
-from resnet_course.evaluation.predictions import mean_logits, views_of
-from resnet_course.inputs.batches import to_input
+from resnet_course.data.images import count_frames, square
+from resnet_course.data.reading import ImageError, read_image
+from resnet_course.evaluation import mean_logits
+from resnet_course.inputs import to_input, views_of
+from resnet_course.settings import Settings
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
-from resnet_course.transfer.transfer import fused
+from resnet_course.transfer import fused
 
-MANY = 300  # pictures in one call that make up for the time of a probe
+MANY = 300  # images in one call that make up for the time of a probe
 
-Picture = str | os.PathLike | bytes | Image | np.ndarray
+ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray  # what `read_image` reads
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says about one picture.
+    """What the network says about one image.
 
     label: the most probable class. confidence: its probability, 0 to 1.
     probabilities: every class with its probability, the most probable first.
@@ -41,13 +44,20 @@ class Prediction:
 
 
 class Classifier:
-    """A trained network with all that it needs to predict."""
+    """A trained network with all that it needs to predict.
+
+    It computes in float32 on the processor, unless `RESNET_COURSE_DEVICE` names another device: for one image
+    the way there and back would take longer than the network. `predict_many` finds the fastest way for many.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.recipe = checkpoint.recipe
-        # One picture is too little work for the choice of precision to matter: no probe, and exact.
-        self.engine = machine.Engine("cpu", "fp32", "channels_last")
+        device = Settings.from_env().device
+        # One image is too little work for the choice of precision to matter: no probe, and exact.
+        self.engine = machine.Engine(
+            "cpu" if device == "auto" else device, "fp32", "channels_last", machine.threads_here()
+        )
         self.model = self.engine.place(checkpoint.model())
         self.network = self.engine.place(fused(self.model))  # the same, with less to compute
 
@@ -61,59 +71,73 @@ class Classifier:
         """The class names, in the order of the outputs."""
         return self.checkpoint.classes
 
-    def view(self, picture: Picture) -> Tensor:
-        """What the network gets to see of a picture: its middle square, at the size it learned from.
+    def square(self, image: ImageSource) -> Tensor:
+        """What the network gets to see of an image: its middle square, at the size it learned from.
 
-        Returns uint8 [3, side, side]. Raises ImageError.
+        Returns uint8 [3, stored_size, stored_size]. Raises ImageError.
         """
-        side = self.checkpoint.stored_size
-        if isinstance(picture, str | os.PathLike) and (frames := count_frames(picture)) > 1:
-            say(f"{picture} has {frames} frames; the first one is taken")
-        pixels = square(read_image(picture, at_least=side), side)
+        size = self.checkpoint.stored_size
+        if isinstance(image, str | os.PathLike) and (frames := count_frames(image)) > 1:
+            say(f"{image} has {frames} frames; the first one is taken")
+        pixels = square(read_image(image, at_least=size), size)
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
-    @torch.inference_mode()
-    def predict(self, picture: Picture) -> Prediction:
-        """Classify one picture: a path, the bytes of a file, a PIL picture or an array (see `read_image`).
+    def predict(self, image: ImageSource) -> Prediction:
+        """Classify one image: a path, the bytes of a file, a PIL image or an array (see `read_image`).
 
-        Raises ImageError for a picture that cannot be read.
+        Raises ImageError for an image that cannot be read.
         """
-        return self.predict_views([self.view(picture)])[0]
+        return self.predict_squares(self.square(image)[None])[0]
 
-    @torch.inference_mode()
-    def predict_views(
-        self, views: Sequence[Tensor], engine: machine.Engine | None = None
-    ) -> list[Prediction]:
-        """Classify a batch of pictures as `view` returns them. engine: where and how; None: the exact one."""
-        engine = engine or self.engine
-        network = engine.place(self.network)
-        inputs = engine.place(to_input(torch.stack(list(views)), self.recipe))
-        with engine.autocast():
-            logits = mean_logits(network, views_of(inputs, self.recipe)).cpu()
-        return [self._prediction(row) for row in logits.softmax(1)]
+    def predict_squares(self, squares: Tensor) -> list[Prediction]:
+        """Classify a batch of images as `square` returns them: uint8 [N, 3, stored_size, stored_size]."""
+        return self._predictions(self.logits(squares))
+
+    def logits(self, squares: Tensor) -> Tensor:
+        """The mean of the logits over the recipe's views of each image: float32 [N, C], on the CPU.
+
+        squares: uint8 [N, 3, stored_size, stored_size]. Divide by a temperature before the softmax where there
+        is one.
+        """
+        return self._logits(squares, self.network, self.engine)
 
     def predict_many(
-        self, pictures: Iterable[Picture], batch_size: int = 32
+        self, images: Iterable[ImageSource], batch_size: int = 32
     ) -> Iterator[Prediction | ImageError]:
-        """Classify any number of pictures, batch by batch, in their order.
+        """Classify any number of images, batch by batch, in their order.
 
         Only one batch is in memory. Of a list of at least 300 a two-second probe finds the fastest way to
-        compute, which may round to 16 bits: probabilities then differ a little. Yields a
-        ImageError in the place of a picture that cannot be read.
+        compute, which may round to 16 bits: probabilities then differ a little.
+        Yields an ImageError in the place of an image that cannot be read.
         """
-        many = length_hint(pictures) >= MANY
-        engine, rest = machine.choose(self.recipe) if many else self.engine, iter(pictures)
+        network, engine = self.network, self.engine
+        if length_hint(images) >= MANY:
+            engine = machine.choose(self.recipe)
+            network = engine.place(copy.deepcopy(network))
+        rest = iter(images)
         while batch := list(itertools.islice(rest, batch_size)):
-            views: list[Tensor | ImageError] = []
-            for picture in batch:
-                try:
-                    views.append(self.view(picture))
-                except ImageError as error:
-                    views.append(error)
-            readable = [view for view in views if isinstance(view, Tensor)]
-            found = iter(self.predict_views(readable, engine) if readable else ())
-            for view in views:
-                yield next(found) if isinstance(view, Tensor) else view
+            found = [self._square_or_error(image) for image in batch]
+            squares = [square for square in found if isinstance(square, Tensor)]
+            answers = iter(())
+            if squares:
+                answers = iter(self._predictions(self._logits(torch.stack(squares), network, engine)))
+            for square_or_error in found:
+                yield next(answers) if isinstance(square_or_error, Tensor) else square_or_error
+
+    def _square_or_error(self, image: ImageSource) -> Tensor | ImageError:
+        try:
+            return self.square(image)
+        except ImageError as error:
+            return error
+
+    @torch.inference_mode()
+    def _logits(self, squares: Tensor, network: nn.Module, engine: machine.Engine) -> Tensor:
+        views = views_of(to_input(squares, self.recipe), self.recipe.test_views)
+        with engine.computing(), engine.autocast():
+            return mean_logits(network, map(engine.place, views)).cpu()
+
+    def _predictions(self, logits: Tensor) -> list[Prediction]:
+        return [self._prediction(row) for row in logits.softmax(1)]
 
     def _prediction(self, probabilities: Tensor) -> Prediction:
         ranked = probabilities.sort(descending=True, stable=True)

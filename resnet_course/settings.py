@@ -1,4 +1,4 @@
-"""What the learner chose: mode, data source, weights source, home folder, seed. Knows no torch model."""
+"""What the learner chose: mode, data, weights, home folder, seed, device, threads. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from pathlib import Path
 
 import platformdirs
 
+from resnet_course.common.errors import CourseError
+
 MODES = ("reduced", "laptop", "full")
-DATA_SOURCES = ("auto", "cifar10", "shapes")  # or folder:PATH
-WEIGHTS_SOURCES = ("auto", "imagenet", "builtin", "none")  # or a path
+DATA_SOURCES = ("auto", "cifar10", "shapes")  # or folder:PATH; the room data has a function for each
+WEIGHTS_SOURCES = ("auto", "imagenet", "builtin", "none")  # or a path; transfer has a function for each
+DEVICES = ("auto", "cpu", "cuda", "mps")
+HIGHEST_SEED = 2**32 - 1  # what every library that takes seeds accepts
 
 
-class SettingsError(ValueError):
+class SettingsError(CourseError, ValueError):
     """A setting has a value that the course does not know. The message lists the legal ones."""
 
 
@@ -30,7 +34,9 @@ class Settings:
     data: "auto", "cifar10", "shapes" or "folder:PATH".
     weights: "auto", "imagenet", "builtin", "none" or the path of a state dict.
     home: the folder for downloads, caches, checkpoints and progress.
-    seed: the seed of everything random.
+    seed: of everything random, a whole number from 0 to 2**32 - 1.
+    device: "auto" (a CUDA card if there is one, else the CPU), "cpu", "cuda" or "mps".
+    threads: of the processor, from 1; None: as many as the probe finds fastest.
     """
 
     mode: str = "laptop"
@@ -38,10 +44,14 @@ class Settings:
     weights: str = "auto"
     home: Path = Path(platformdirs.user_cache_dir("resnet_course", appauthor=False))
     seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise SettingsError(f"mode is {self.mode!r}; it must be one of: {', '.join(MODES)}")
+        for name, legal in (("mode", MODES), ("device", DEVICES)):
+            value = getattr(self, name)
+            if value not in legal:
+                raise SettingsError(f"{name} is {value!r}; it must be one of: {', '.join(legal)}")
         if self.data not in DATA_SOURCES and not self.data.startswith("folder:"):
             raise SettingsError(
                 f"data source is {self.data!r}; it must be one of: {', '.join(DATA_SOURCES)}, folder:PATH"
@@ -53,10 +63,14 @@ class Settings:
                 f"weights source is {self.weights!r}, which is no file; it must be one of: "
                 f"{', '.join(WEIGHTS_SOURCES)}, or the path of a file"
             )
+        if not isinstance(self.seed, int) or not 0 <= self.seed <= HIGHEST_SEED:
+            raise SettingsError(f"seed is {self.seed!r}; it must be a whole number from 0 to {HIGHEST_SEED}")
+        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
+            raise SettingsError(f"threads is {self.threads!r}; it must be a whole number from 1 on")
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the four RESNET_COURSE_ variables; one that is absent or empty takes its default.
+        """Read the RESNET_COURSE_ variables; one that is absent or empty takes its default.
 
         Reduced mode needs nothing of the user's: shapes, built-in weights and a temporary home,
         unless a variable says otherwise.
@@ -68,6 +82,10 @@ class Settings:
         def read(name: str, default: str) -> str:
             return environment.get(f"RESNET_COURSE_{name}", "").strip() or default
 
+        def read_number(name: str, default: int | None) -> int | str | None:
+            text = read(name, "")
+            return int(text) if text.isascii() and text.isdigit() else text or default
+
         mode = read("MODE", cls.mode)
         reduced = mode == "reduced"
         home = read("HOME", "")
@@ -75,6 +93,9 @@ class Settings:
             mode=mode,
             data=read("DATA", "shapes" if reduced else cls.data),
             weights=read("WEIGHTS", "builtin" if reduced else cls.weights),
+            seed=read_number("SEED", cls.seed),
+            device=read("DEVICE", cls.device),
+            threads=read_number("THREADS", cls.threads),
         )
         if home:
             return replace(settings, home=Path(home).expanduser().absolute())

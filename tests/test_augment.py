@@ -1,4 +1,4 @@
-"""Every change is drawn for each picture, and equals torchvision's, picture by picture, for the same draw."""
+"""Every change is drawn for each image, and equals torchvision's, image by image, for the same draw."""
 
 import math
 
@@ -20,7 +20,7 @@ def seeded(seed=0):
 
 
 def levels(found, expected):
-    """The largest difference between two pictures, in levels of 0 to 255."""
+    """The largest difference between two images, in levels of 0 to 255."""
     assert found.dtype == expected.dtype == torch.uint8 and found.shape == expected.shape
     return int((found.int() - expected.int()).abs().max())
 
@@ -35,11 +35,11 @@ def test_crop_is_torchvisions_for_the_same_offsets(border):
         assert torch.equal(found[i], functional.crop(padded, top, left, 32, 32)), i
 
 
-def test_random_crop_draws_every_offset_evenly_for_each_picture():
+def test_random_crop_draws_every_offset_evenly_for_each_image():
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
     one = torch.stack([rows, columns, torch.full_like(rows, 9)]).to(torch.uint8)
     found = augment.random_crop(one.expand(4000, 3, 32, 32), 4, seeded())
-    offsets = found[:, :2, 15, 15].int() - 15  # the picture tells its own coordinates
+    offsets = found[:, :2, 15, 15].int() - 15  # the image tells its own coordinates
     for side in offsets.T:
         counts = torch.bincount(side + 4, minlength=9)
         assert len(counts) == 9 and (counts - 4000 / 9).abs().max() < 5 * math.sqrt(4000 / 9)
@@ -84,11 +84,11 @@ def test_turning_by_degrees_is_torchvisions_rotate():
     assert torch.equal(augment.affine(images, torch.full((20,), 90.0)), images.rot90(1, (2, 3)))
 
 
-def test_random_affine_draws_its_range_for_each_picture_and_leaves_no_black_corners():
+def test_random_affine_draws_its_range_for_each_image_and_leaves_no_black_corners():
     white = torch.full((500, 3, 32, 32), 255, dtype=torch.uint8)
     assert (augment.random_affine(white, seeded(), 45, 0.2, (0.7, 1.4)) == 255).all()
     black_corners = augment.random_affine(white, seeded(), 15, border="zeros")[:, 0, 0, 0]
-    assert len(black_corners.unique()) > 50, "every picture has its own angle"
+    assert len(black_corners.unique()) > 50, "every image has its own angle"
     turned = augment.random_affine(noise(1).expand(500, 3, 32, 32), seeded(), 15)
     spread = torch.stack([augment.affine(noise(1), torch.tensor([float(d)]))[0] for d in range(-15, 16)])
     nearest = (turned[:, None].float() - spread.float()).square().mean((2, 3, 4)).argmin(1)
@@ -111,7 +111,7 @@ def test_random_colours_draw_the_same_range_as_torchvision():
     found = augment.random_colors(grey, 0.4, seeded())[:, 0, 0, 0].float()
     transform = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)
     torch.manual_seed(0)
-    theirs = torch.stack([transform(picture)[0, 0, 0] for picture in grey]).float()
+    theirs = torch.stack([transform(image)[0, 0, 0] for image in grey]).float()
     assert found.min() < 63 and found.max() > 137
     quantiles = torch.linspace(0.05, 0.95, 10)
     assert (found.quantile(quantiles) - theirs.quantile(quantiles)).abs().max() < 4
@@ -133,7 +133,7 @@ def test_random_erasing_covers_as_torchvisions_does():
     covered = (augment.random_erasing(images, seeded())[:, 0] > 0).float().mean((1, 2))
     transform = RandomErasing(p=0.5, scale=(0.02, 0.33), ratio=(0.3, 10 / 3), value=1)
     torch.manual_seed(0)
-    theirs = torch.stack([(transform(picture)[0] > 0).float().mean() for picture in images])
+    theirs = torch.stack([(transform(image)[0] > 0).float().mean() for image in images])
     assert abs((covered > 0).float().mean() - 0.5) < 0.05
     quantiles = torch.linspace(0.1, 0.9, 9)
     ours, torchvisions = covered[covered > 0], theirs[theirs > 0]
@@ -152,13 +152,13 @@ def test_labels_are_mixed_as_the_pixels_are(mix):
     expected = (mixed * torch.arange(5) * 50).sum(1)
     assert (found.float().mean((1, 2, 3)) - expected).abs().max() <= 0.51
     shares = mixed.gather(1, labels[:, None])
-    assert len(shares.unique()) > n // 4, "every picture has its own share"
+    assert len(shares.unique()) > n // 4, "every image has its own share"
     values = found.flatten(1)
     if mix == "cutmix":
-        assert all(len(picture.unique()) <= 2 for picture in values), "pixels of either picture, not between"
+        assert all(len(image.unique()) <= 2 for image in values), "pixels of either image, not between"
 
 
-def test_trivial_changes_each_picture_for_itself_and_leaves_the_learners_random_numbers():
+def test_trivial_changes_each_image_for_itself_and_leaves_the_learners_random_numbers():
     images = noise(1).expand(64, 3, 32, 32)
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -169,18 +169,54 @@ def test_trivial_changes_each_picture_for_itself_and_leaves_the_learners_random_
     assert len(found.flatten(1).unique(dim=0)) > 55
 
 
-@pytest.mark.parametrize("name", augment.AUGMENTATIONS)
-def test_every_augmentation_keeps_form_type_order_and_the_pictures_given(name):
-    images = noise(12)
+IN_BATCHES = [name for name, found in augment.AUGMENTATIONS.items() if not found.image_by_image]
+
+
+@pytest.mark.parametrize("name", IN_BATCHES)
+def test_every_augmentation_keeps_form_type_order_and_the_images_given(name):
+    images, change = noise(12), augment.AUGMENTATIONS[name].batch
     before = images.clone()
-    found = augment.AUGMENTATIONS[name](images, seeded())
+    found = change(images, seeded())
     assert found.dtype == torch.uint8 and found.shape == images.shape and torch.equal(images, before)
-    assert torch.equal(found, augment.AUGMENTATIONS[name](images, seeded()))
+    assert torch.equal(found, change(images, seeded()))
     constant = (torch.arange(12) * 20).to(torch.uint8)[:, None, None, None].expand(12, 3, 32, 32)
     if name != "trivial":  # which changes colours
-        assert torch.equal(augment.AUGMENTATIONS[name](constant, seeded()), constant), (
-            "pictures keep their place"
-        )
+        assert torch.equal(change(constant, seeded()), constant), "images keep their place"
+
+
+def test_only_the_original_works_image_by_image():
+    assert [name for name in augment.AUGMENTATIONS if name not in IN_BATCHES] == ["original"]
+
+
+@pytest.mark.parametrize("name", IN_BATCHES)
+def test_the_registry_knows_how_many_views_can_differ(name):
+    found, images = augment.AUGMENTATIONS[name], noise(40)
+    if (count := found.distinct_views) is None:
+        drawn = [found.draw_view(images, 0, seeded(seed)) for seed in (0, 1)]
+        assert not torch.equal(*drawn), "it is drawn at random"
+        return
+    views = [found.draw_view(images, view, seeded(view)) for view in range(count + 1)]
+    assert all(not torch.equal(views[a], views[b]) for a in range(count) for b in range(a))
+    assert any(torch.equal(views[count], view) for view in views[:count]), "one more is a copy"
+
+
+@pytest.mark.parametrize("name", [n for n in IN_BATCHES if augment.AUGMENTATIONS[n].unflipped])
+def test_views_with_odd_numbers_are_mirrored_where_the_augmentation_flips(name):
+    bright_left = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
+    bright_left[..., :8] = 255  # no crop moves it to the other side
+    for view, left in ((0, True), (1, False), (2, True)):
+        drawn = augment.AUGMENTATIONS[name].draw_view(bright_left, view, seeded(view)).float()
+        assert ((drawn[..., :8].mean((1, 2, 3)) > drawn[..., -8:].mean((1, 2, 3))) == left).all()
+    images = noise(40)
+    unflipped = augment.AUGMENTATIONS[name].unflipped(images, seeded())
+    batch = augment.AUGMENTATIONS[name].batch(images, seeded())
+    assert not torch.equal(unflipped, batch), "the flip is what it leaves out"
+
+
+def test_unmixed_images_and_labels_are_as_they_were():
+    images, labels = noise(4), torch.arange(4)
+    found = augment.MIXES["none"](images, labels, 4, seeded())
+    assert torch.equal(found[0], images) and torch.equal(found[1], labels)
 
 
 def test_torchvision_draws_once_for_a_batch():

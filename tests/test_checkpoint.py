@@ -19,8 +19,7 @@ from resnet_course.training.checkpoint import Checkpoint, CheckpointError
 def make(**changes):
     torch.manual_seed(0)
     model = resnet18(2, width=8)
-    values = {"state_dict": model.state_dict(), "classes": ("cat", "dög"), "dataset": "pets"}
-    values["stored_size"] = 32
+    values = {
         "state_dict": model.state_dict(),
         "classes": ("cat", "dög"),
         "stored_size": 32,

@@ -7,12 +7,15 @@ import errno
 import hashlib
 import io
 import re
+import shutil
 import socket
 import struct
 import tarfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -92,6 +95,11 @@ def root(tmp_path):
     return root
 
 
+def visible(folder):
+    """The names in a folder, without the hidden files of locks."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
 def assert_complete(train, test):
     assert torch.equal(train.images, torch.from_numpy(PICTURES[:5].reshape(-1, 3, 32, 32)))
     assert torch.equal(test.images, torch.from_numpy(PICTURES[5]))
@@ -126,7 +134,7 @@ def test_second_load_asks_nobody(tmp_path, mirror):
     assert cifar10.is_present(tmp_path)
     assert_complete(*cifar10.load(tmp_path))
     assert len(mirror.ranges) == 1
-    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == [FOLDER, ARCHIVE]
+    assert visible(tmp_path / "data") == [FOLDER, ARCHIVE]
 
 
 def test_archive_put_there_by_hand_is_used(tmp_path, root, archive, mirror):
@@ -140,7 +148,7 @@ def test_truncated_archive_put_there_by_hand_is_replaced(tmp_path, root, archive
     (root / ARCHIVE).write_bytes(archive[:-1])
     assert not cifar10.is_present(tmp_path)
     assert_complete(*cifar10.load(tmp_path))
-    assert f"{ARCHIVE} is not the file that it should be" in capsys.readouterr().err
+    assert f"{ARCHIVE} is not the file it should be" in capsys.readouterr().err
 
 
 def test_folder_needs_no_archive(tmp_path, mirror):
@@ -153,7 +161,7 @@ def test_folder_needs_no_archive(tmp_path, mirror):
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
-def test_damaged_folder_is_unpacked_anew(tmp_path, mirror, name, damage, capsys):
+def test_damaged_folder_is_unpacked_again(tmp_path, mirror, name, damage, capsys):
     cifar10.load(tmp_path)
     file = tmp_path / "data" / FOLDER / name
     content = file.read_bytes()
@@ -161,36 +169,57 @@ def test_damaged_folder_is_unpacked_anew(tmp_path, mirror, name, damage, capsys)
     if damage != "missing":
         file.write_bytes(content[:-1] + (b"!" if damage == "changed" else b""))
     assert_complete(*cifar10.load(tmp_path))
-    assert f"{file.parent} is incomplete or damaged; unpacking it anew." in capsys.readouterr().err
+    assert f"{file.parent} is incomplete or damaged; unpacking it again." in capsys.readouterr().err
     assert len(mirror.ranges) == 1
 
 
 def test_interrupted_unpacking_is_noticed_and_done_again(tmp_path, mirror, monkeypatch):
-    def extract_two(tar, path):
-        for member in tar.getmembers()[:2]:
-            tar.extract(member, path)
-        raise KeyboardInterrupt
+    copy, copied = shutil.copyfileobj, []
+
+    def copy_two(content, file):
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        copied.append(content)
+        copy(content, file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tarfile.TarFile, "extractall", extract_two)
+        patch.setattr(shutil, "copyfileobj", copy_two)
         with pytest.raises(KeyboardInterrupt):
             cifar10.load(tmp_path)
-    assert not (tmp_path / "data" / FOLDER).exists()
-    (tmp_path / "data" / f"{FOLDER}.part" / "half").touch()
+    assert len(list((tmp_path / "data" / FOLDER).iterdir())) == 2
     assert_complete(*cifar10.load(tmp_path))
     assert len(mirror.ranges) == 1
-    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == [FOLDER, ARCHIVE]
+    assert visible(tmp_path / "data") == [FOLDER, ARCHIVE]
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_four_at_once_all_get_it_whether_or_not_the_file_system_has_locks(
+    tmp_path, mirror, monkeypatch, locks
+):
+    """Before, one removed the folder that another was unpacking, and died when its own was gone."""
+    if not locks:
+
+        def refuse(*arguments, **options):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with ThreadPoolExecutor(4) as pool:
+        for loaded in pool.map(lambda _: cifar10.load(tmp_path), range(4)):
+            assert_complete(*loaded)
+    assert (len(mirror.ranges) == 1) or not locks
+    assert visible(tmp_path / "data") == [FOLDER, ARCHIVE]
 
 
 def test_full_disk_is_a_clear_error(tmp_path, mirror, monkeypatch):
-    def extract_nothing(tar, path):
+    def copy_nothing(content, file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tarfile.TarFile, "extractall", extract_nothing)
+    monkeypatch.setattr(shutil, "copyfileobj", copy_nothing)
     folder = tmp_path / "data" / FOLDER
     message = f"{tmp_path / 'data' / ARCHIVE} cannot be unpacked into {folder}: No space left on device"
     with pytest.raises(DownloadError, match=re.escape(message)):
         cifar10.load(tmp_path)
+    assert visible(folder) == []
 
 
 @pytest.mark.parametrize("patient", [True, False])
@@ -210,7 +239,7 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path, archive, monkeypa
         f"By hand: fetch one of these with a browser and put it, as {ARCHIVE}, into {tmp_path / 'data'}:",
         *(f"  {url}" for url in urls),
     ]
-    assert list((tmp_path / "data").iterdir()) == []
+    assert visible(tmp_path / "data") == []
 
 
 def test_impatience_reaches_the_download(tmp_path, archive, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_course import machine
+from resnet_course import machine, training
 from resnet_course.__main__ import main
+from resnet_course.common.download import DownloadError
+from resnet_course.common.errors import ArgumentError
+from resnet_course.training import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,7 @@ def test_train_names_result_on_stdout_and_progress_on_stderr(capsys, tmp_path):
     status, out, err = run(capsys, *command, "--out", tmp_path / "b")
     assert status == 0
     assert out.startswith(str(tmp_path / "b" / "best.pt")) and out.count("\n") == 1
-    assert "Data: shapes" in err and "epoch 1/1" in err and "minutes" in err
+    assert "Data: shapes" in err and "epoch 1/1" in err and re.search(r"1 epochs, about \d", err)
 
 
 def test_resume_on_the_command_line_goes_on(capsys, tmp_path):
@@ -115,7 +119,7 @@ def test_evaluate_json_is_one_object_and_nothing_else(capsys, run_folder):
 
 def test_evaluate_prints_the_accuracy_with_its_interval(capsys, run_folder):
     status, out, _ = run(capsys, "evaluate", run_folder / "best.pt", "--data", "shapes", "--split", "val")
-    assert status == 0 and "shapes, val split, 100 pictures" in out and "95% interval" in out
+    assert status == 0 and "shapes, val split, 100 images" in out and "95% interval" in out
 
 
 def test_evaluate_refuses_classes_that_the_model_does_not_know(capsys, run_folder, tmp_path, picture):
@@ -138,7 +142,7 @@ def test_predict_json_is_one_document(capsys, run_folder, picture):
     assert sum(results[0]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
 
 
-def test_predict_goes_on_after_a_bad_picture(capsys, run_folder, picture, tmp_path):
+def test_predict_goes_on_after_a_bad_image(capsys, run_folder, picture, tmp_path):
     status, out, err = run(capsys, "predict", run_folder / "best.pt", tmp_path / "absent.png", picture)
     assert status == 2 and out.startswith(f"{picture}: ") and err.count("\n") == 1 and "no such file" in err
 
@@ -162,9 +166,9 @@ BAD = {
     ),
     "missing checkpoint": (["evaluate", "OUT", "--data", "shapes"], "there is no such file"),
     "missing checkpoint for predict": (["predict", "OUT", "x.png"], "there is no such file"),
-    "no picture": (["predict", "OUT"], "the following arguments are required: PICTURE"),
+    "no image": (["predict", "OUT"], "the following arguments are required: IMAGE"),
     "unknown split": (["evaluate", "OUT", "--split", "dev"], "invalid choice: 'dev'"),
-    "bad address": (["retarget", "nonsense"], "OWNER/NAME"),
+    "seed": (["train", "--data", "shapes", "--seed", "-1", "--out", "OUT"], "seed is -1"),
 }
 
 
@@ -185,12 +189,80 @@ def test_a_bad_environment_variable_is_one_line_too(capsys, monkeypatch):
 
 
 def test_doctor_says_what_runs_here(capsys, monkeypatch):
-
-    monkeypatch.setattr(machine, "estimate", lambda *args: 61.0)  # seconds of measuring, tested elsewhere
+    monkeypatch.setattr(machine, "estimate", lambda *args: 270.0)  # seconds of measuring, tested elsewhere
+    monkeypatch.setenv("RESNET_COURSE_SEED", "7")
     status, out, _ = run(capsys, "doctor")
     assert status == 0
-    for part in ("Python", "torch", "usable cores", "ms", "CIFAR-10", "laptop", "free disk"):
+    for part in ("Python", "torch", "usable cores", "ms", "CIFAR-10", "laptop", "free disk", "seed 7"):
         assert part in out
+    assert "recipe full, CIFAR-10, 7 epochs: about 4 min 30 s" in out
+
+
+def fake_evaluation(error):
+    """In the place of the command's work."""
+
+    def load(path):
+        raise error
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "line"),
+    [
+        (ArgumentError("views is 3; it must be 1, 2 or 6"), 2, "views is 3; it must be 1, 2 or 6"),
+        (DownloadError("no mirror gave the file"), 1, "no mirror gave the file"),
+        (FileNotFoundError(2, "No such file or directory", "a.pt"), 2, "a.pt: No such file or directory"),
+        (OSError("the network is down"), 2, "the network is down"),
+        (KeyboardInterrupt(), 130, "stopped by hand"),
+    ],
+)
+def test_an_error_that_a_user_can_put_right_is_one_line_and_a_status(
+    capsys, monkeypatch, error, expected, line
+):
+    monkeypatch.setattr(checkpoint, "load", fake_evaluation(error))
+    assert run(capsys, "evaluate", "best.pt") == (expected, "", f"resnet-course: {line}\n")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes"), ValueError("bad shape"), KeyError("x")]
+)
+def test_an_error_that_is_not_the_courses_own_keeps_its_traceback(capsys, monkeypatch, error):
+    """Before, torch's RuntimeErrors and every ValueError were one line, as if the input were wrong."""
+    monkeypatch.setattr(checkpoint, "load", fake_evaluation(error))
+    with pytest.raises(type(error)):
+        main(["evaluate", "best.pt"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--traceback", "evaluate", "OUT"], ["evaluate", "--traceback", "OUT"]]
+)
+def test_traceback_shows_where_an_error_of_the_course_arose(capsys, tmp_path, arguments):
+    status, out, err = run(capsys, *(a.replace("OUT", str(tmp_path / "absent.pt")) for a in arguments))
+    assert (status, out) == (2, "")
+    assert err.startswith("Traceback (most recent call last):") and "in _evaluate" in err
+    assert "there is no such file" in err.splitlines()[-1]
+
+
+def test_epochs_are_shared_among_the_phases_and_the_seed_reaches_all_of_them(capsys, monkeypatch, tmp_path):
+    """Before, `--recipe full --epochs 1` trained 5 epochs, and `--seed` changed the last phase alone."""
+    trained = []
+
+    def fit(model, train, val, recipe, *arguments, **options):
+        trained.extend((phase.epochs, phase.seed) for phase in recipe.phases)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(machine, "estimate", lambda *args: 1.0)
+    command = ["train", "--data", "shapes", "--recipe", "full", "--limit", 64, "--out", tmp_path / "a"]
+    for epochs, phases in ((1, [1]), (2, [1, 1]), (14, [8, 6])):
+        trained.clear()
+        assert run(capsys, *command, "--epochs", epochs, "--seed", 5)[0] == 130
+        assert trained == [(count, 5) for count in phases]
+    monkeypatch.setenv("RESNET_COURSE_SEED", "6")
+    trained.clear()
+    run(capsys, *command)
+    assert trained == [(4, 6), (3, 6)]
 
 
 def test_the_module_runs_as_a_program_and_usage_errors_do_not_wait_for_torch():

@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from resnet_course import data
 from resnet_course.common.download import DownloadError
-from resnet_course.data import DataError, cifar10, concatenate, load, load_split, shapes
-from resnet_course.settings import Settings
+from resnet_course.data import DataError, cifar10, load, load_split, shapes, sources
+from resnet_course.settings import DATA_SOURCES, Settings
 
 
 def make_tree(directory, splits, per_class=20, classes=("cat", "dog")):
@@ -29,7 +28,7 @@ def settings_for(source, tmp_path, mode="laptop"):
     return Settings(mode=mode, data=source, home=tmp_path / "home")
 
 
-def pictures(image_set):
+def images(image_set):
     return {image.numpy().tobytes() for image in image_set.images}
 
 
@@ -37,7 +36,7 @@ def test_shapes_are_split_without_overlap_and_stratified(tmp_path, capsys):
     splits = load(settings_for("shapes", tmp_path, mode="reduced"))
     assert [len(s) for s in (splits.train, splits.val, splits.test)] == [900, 100, 500]
     assert torch.bincount(splits.val.labels).tolist() == [10] * 10
-    assert len(pictures(splits.train) | pictures(splits.val) | pictures(splits.test)) == 1500
+    assert len(images(splits.train) | images(splits.val) | images(splits.test)) == 1500
     assert "Data: shapes" in capsys.readouterr().err
     again = load(settings_for("shapes", tmp_path, mode="reduced"))
     assert torch.equal(again.train.images, splits.train.images)
@@ -56,7 +55,7 @@ def test_validation_comes_out_of_train_and_test_is_left_alone(tmp_path):
     splits = load(settings_for(f"folder:{directory}", tmp_path))
     assert [len(s) for s in (splits.train, splits.val, splits.test)] == [36, 4, 40]
     assert torch.bincount(splits.val.labels).tolist() == [2, 2]
-    assert not (pictures(splits.train) | pictures(splits.val)) & pictures(splits.test)
+    assert not (images(splits.train) | images(splits.val)) & images(splits.test)
 
 
 @pytest.mark.parametrize("layout", ["train", "."])
@@ -64,17 +63,17 @@ def test_a_folder_without_test_sets_some_aside_and_says_so(tmp_path, capsys, lay
     directory = make_tree(tmp_path / "pets", (layout,))
     splits = load(settings_for(f"folder:{directory}", tmp_path))
     assert [len(s) for s in (splits.train, splits.val, splits.test)] == [28, 4, 8]
-    assert len(pictures(splits.train) | pictures(splits.val) | pictures(splits.test)) == 40
+    assert len(images(splits.train) | images(splits.val) | images(splits.test)) == 40
     assert "no test folder: 20% of train are set aside" in capsys.readouterr().err
     alone = load_split(settings_for(f"folder:{directory}", tmp_path), "test")
-    assert torch.equal(alone.images, splits.test.images), "evaluate sees the pictures that train did not"
+    assert torch.equal(alone.images, splits.test.images), "evaluate sees the images that train did not"
 
 
 def test_a_split_that_stands_alone_can_be_evaluated(tmp_path):
     directory = make_tree(tmp_path / "pets", ("test",))
     settings = settings_for(f"folder:{directory}", tmp_path)
-    assert len(load_split(settings, "test", side=16)) == 40
-    assert load_split(settings, "test", side=16).images.shape[-1] == 16
+    assert len(load_split(settings, "test", stored_size=16)) == 40
+    assert load_split(settings, "test", stored_size=16).images.shape[-1] == 16
     with pytest.raises(DataError, match="no train folder"):
         load(settings)
 
@@ -114,18 +113,24 @@ def test_cifar10_keeps_its_test_set_and_gives_a_tenth_of_train_for_validation(tm
     assert "it is on this disk" in capsys.readouterr().err
 
 
-def test_concatenate():
-    first, second = shapes.draw(10, 0), shapes.draw(20, 1)
-    both = concatenate(first, second)
-    assert len(both) == 30 and torch.equal(both.images[10:], second.images)
-    assert torch.equal(both.labels, torch.cat([first.labels, second.labels]))
+def test_there_is_a_loader_for_every_source_that_can_be_named():
+    assert set(sources.LOADERS) == {*DATA_SOURCES, "folder"}
 
 
-def test_real_pictures(tmp_path):
+def test_the_splits_of_a_folder_share_one_array(tmp_path):
+    """80% and then 72% of the images were copied out of their memory map."""
+    directory = make_tree(tmp_path / "pets", ("train",))
+    splits = load(settings_for(f"folder:{directory}", tmp_path))
+    arrays = {part.rows.base.data_ptr() for part in (splits.train, splits.val, splits.test)}
+    assert len(arrays) == 1
+    assert splits.train.rows.base.untyped_storage().nbytes() == 40 * 3 * 32 * 32
+
+
+def test_real_images(tmp_path):
     directory = os.environ.get("RESNET_COURSE_TEST_IMAGES", "")
     if not Path(directory).is_dir() or not directory:
         pytest.skip(
-            "RESNET_COURSE_TEST_IMAGES names no folder of CIFAR-10 pictures (train/<class>, test/<class>)"
+            "RESNET_COURSE_TEST_IMAGES names no folder of CIFAR-10 images (train/<class>, test/<class>)"
         )
     splits = load(settings_for(f"folder:{directory}", tmp_path))
     names = "airplane automobile bird cat deer dog frog horse ship truck"
@@ -138,21 +143,21 @@ def test_real_pictures(tmp_path):
 
 
 def test_counts_are_even_enough_to_stratify():
-    for train, test in data.SHAPES_COUNTS.values():
+    for train, test in sources.SHAPES_COUNTS.values():
         assert train % 100 == 0 and test % 10 == 0
 
 
-def test_the_first_test_pictures_of_a_folder_show_all_classes(tmp_path):
+def test_the_first_test_images_of_a_folder_show_all_classes(tmp_path):
     for split in ("train", "test"):
         for label, name in enumerate(("cat", "dog", "eel")):
-            directory = tmp_path / "pictures" / split / name
+            directory = tmp_path / "images" / split / name
             directory.mkdir(parents=True)
             for number in range(8):
                 Image.new("RGB", (8, 8), (10 * number, 100 * label, 0)).save(directory / f"{number}.png")
-    settings = settings_for(f"folder:{tmp_path / 'pictures'}", tmp_path)
+    settings = settings_for(f"folder:{tmp_path / 'images'}", tmp_path)
     test = load(settings).test
     assert set(test.labels[:12].tolist()) == {0, 1, 2}
     assert torch.equal(test.images[:, 1, 0, 0], 100 * test.labels.to(torch.uint8)), (
-        "labels go with their pictures"
+        "labels go with their images"
     )
     assert torch.equal(test.images, load(settings).test.images)

@@ -1,14 +1,16 @@
-"""Copies across sets are found however they were changed, and different pictures are not taken for copies."""
+"""Copies across sets are found however they were changed, and different images are not taken for copies."""
 
 import io
+import threading
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
 
-from resnet_course.data import shapes
+from resnet_course.data import ImageSet, duplicates, shapes
 from resnet_course.data.duplicates import CHUNK, NEAR, fingerprint, nearest
 from resnet_course.inputs import augment
 
@@ -43,7 +45,7 @@ def test_changed_copies_are_found_and_matched(change):
     assert (index == chosen).float().mean() > 0.95
 
 
-def test_other_pictures_are_farther_away():
+def test_other_images_are_farther_away():
     distance, _ = nearest(KNOWN, shapes.draw(200, seed=1))
     assert (distance < NEAR).float().mean() < 0.02
 
@@ -57,6 +59,39 @@ def test_it_is_the_brute_force_answer_over_more_than_one_chunk():
         cosines = fingerprint(views) @ prints.T
         assert distance[i] == pytest.approx(1 - float(cosines.max()), abs=1e-5)
         assert int(index[i]) == int(cosines.max(0).values.argmax())
+
+
+def test_the_known_are_compared_in_parts(monkeypatch):
+    others = shapes.draw(100, seed=3)
+    whole = nearest(KNOWN, others)
+    monkeypatch.setattr(duplicates, "CHUNK", 70)
+    monkeypatch.setattr(duplicates, "KNOWN_CHUNK", 130)
+    in_parts = nearest(KNOWN.subset(torch.arange(300)), others)
+    assert torch.allclose(whole[0], in_parts[0], atol=1e-6)
+    assert torch.equal(whole[1], in_parts[1])
+
+
+def test_memory_is_bounded():
+    """As floats, 3,000 images of 160 pixels alone would take 920 MB."""
+    images = torch.randint(0, 256, (1, 3, 160, 160), dtype=torch.uint8).expand(3_000, -1, -1, -1)
+    known = ImageSet(images, torch.zeros(3_000, dtype=torch.int64), ("any",), "noise")
+    used, stop = [], threading.Event()
+
+    def watch():
+        while not stop.wait(0.005):
+            used.append(psutil.Process().memory_info().rss)
+
+    before = psutil.Process().memory_info().rss
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    nearest(known, known.subset(torch.arange(20)))
+    stop.set()
+    watcher.join()
+    assert max(used) - before < 500e6
+
+
+def test_an_empty_set_has_no_neighbours():
+    assert [len(found) for found in nearest(KNOWN, KNOWN.subset(torch.arange(0)))] == [0, 0]
 
 
 def test_plain_areas_and_noise_are_no_error():

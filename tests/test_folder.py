@@ -1,34 +1,38 @@
-"""A folder of pictures becomes a set, once; damage, change and kill -9 included."""
+"""A folder of images becomes a set, once; damage, change and kill -9 included."""
 
 import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from resnet_course.data import folder
+from resnet_course.common.files import STRAY_AGE
+from resnet_course.data import folder, store
 from resnet_course.data.folder import load_split
-from resnet_course.data.images import DataError, read_image, square
+from resnet_course.data.images import DataError
+from resnet_course.data.reading import read_image, square
 
 
-def picture(seed: int = 0, width: int = 8, height: int = 8) -> Image.Image:
+def noise(seed: int = 0, width: int = 8, height: int = 8) -> Image.Image:
     random = np.random.default_rng(seed)
     return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def make(directory: Path, *paths: str, width: int = 8, height: int = 8) -> Path:
-    """A tree with a different picture at each path."""
+    """A tree with a different image at each path."""
     for seed, path in enumerate(paths):
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        picture(seed, width, height).save(directory / path)
+        noise(seed, width, height).save(directory / path)
     return directory
 
 
@@ -48,25 +52,26 @@ def home(tmp_path):
     return tmp_path / "home"
 
 
-def kept(home: Path) -> list[str]:
-    return sorted(path.name for path in (home / "folders").iterdir())
+def kept(home: Path, hidden: bool = False) -> list[str]:
+    """The names of the files in the course's folder. Hidden ones are locks and temporary files."""
+    return sorted(path.name for path in (home / "folders").iterdir() if path.name.startswith(".") == hidden)
 
 
 def forbid_decoding(monkeypatch):
-    monkeypatch.setattr(folder, "read_image", lambda *a, **k: pytest.fail("decoded again"))
+    monkeypatch.setattr(store, "read_image", lambda *a, **k: pytest.fail("decoded again"))
 
 
 # What comes out
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_pictures_labels_classes_and_name(tree, home, split):
-    pictures = load_split(tree, split, home)
-    assert pictures.classes == ("a", "b")
-    assert pictures.name == "folder my pets"
-    assert pictures.labels.tolist() == [0, 0, 0, 1, 1, 1]
+def test_images_labels_classes_and_name(tree, home, split):
+    pets = load_split(tree, split, home)
+    assert pets.classes == ("a", "b")
+    assert pets.name == "folder my pets"
+    assert pets.labels.tolist() == [0, 0, 0, 1, 1, 1]
     expected = [np.asarray(Image.open(tree / split / name / f"{i}.png")) for name in "ab" for i in range(3)]
-    assert np.array_equal(pictures.images.permute(0, 2, 3, 1), expected)
+    assert np.array_equal(pets.images.permute(0, 2, 3, 1), expected)
 
 
 def test_splits_that_are_not_there(tmp_path, home):
@@ -98,13 +103,13 @@ def test_labels_of_test_index_the_classes_of_train(tmp_path, home):
 def test_order_is_that_of_the_paths_and_nested_folders_count(tmp_path, home):
     paths = ["a-b/0.png", "a/deep/er/1.png", "a/Z.png", "a/0.png", "a/é ö.png"]
     tree = make(tmp_path / "t", *paths)
-    pictures = load_split(tree, "train", home)
-    assert pictures.classes == ("a", "a-b")
+    pets = load_split(tree, "train", home)
+    assert pets.classes == ("a", "a-b")
     expected = [paths.index(path) for path in sorted(paths)]
-    assert [picture(i).getpixel((0, 0)) for i in expected] == [
-        tuple(image[:, 0, 0].tolist()) for image in pictures.images
+    assert [noise(i).getpixel((0, 0)) for i in expected] == [
+        tuple(image[:, 0, 0].tolist()) for image in pets.images
     ]
-    assert pictures.labels.tolist() == [1, 0, 0, 0, 0]
+    assert pets.labels.tolist() == [1, 0, 0, 0, 0]
 
 
 def test_names_in_other_alphabets_and_spellings(tmp_path, home):
@@ -123,7 +128,7 @@ def test_suffixes(tmp_path, home, suffix):
     assert len(load_split(tree, "train", home)) == 2
 
 
-def test_what_is_clearly_no_picture_is_ignored_silently(tmp_path, home, capsys):
+def test_what_is_clearly_no_image_is_ignored_silently(tmp_path, home, capsys):
     tree = make(tmp_path / "t", "train/a/1.png", "train/b/1.png")
     for path in (
         "a/Thumbs.db",
@@ -138,8 +143,8 @@ def test_what_is_clearly_no_picture_is_ignored_silently(tmp_path, home, capsys):
         (tree / "train" / path).write_bytes(b"?")
     for path in (".ipynb_checkpoints", "__MACOSX", "a/.ipynb_checkpoints"):
         make(tree / "train" / path, "1-checkpoint.png")
-    pictures = load_split(tree, "train", home)
-    assert (len(pictures), pictures.classes) == (2, ("a", "b"))
+    pets = load_split(tree, "train", home)
+    assert (len(pets), pets.classes) == (2, ("a", "b"))
     assert capsys.readouterr().err == ""
 
 
@@ -169,45 +174,54 @@ def test_all_splits_share_the_size_of_the_first(tmp_path, home):
     assert load_split(tree, "test", home).images.shape == (1, 3, 20, 20)
     alone = make(tmp_path / "alone", "test/a/1.png", width=90, height=90)
     assert load_split(alone, "test", home).images.shape == (1, 3, 90, 90)
-    assert load_split(alone, "test", home, size=20).images.shape == (1, 3, 20, 20)
+    assert load_split(alone, "test", home, stored_size=20).images.shape == (1, 3, 20, 20)
 
 
-def test_pictures_are_upright_centre_squares_and_jpegs_are_shrunk_on_the_way(tmp_path, home, monkeypatch):
+def test_images_are_upright_centre_squares_and_jpegs_are_shrunk_on_the_way(tmp_path, home, monkeypatch):
     asked = []
 
     def spy(path, at_least=0):
         asked.append(at_least)
         return read_image(path, at_least)
 
-    monkeypatch.setattr(folder, "read_image", spy)
+    monkeypatch.setattr(store, "read_image", spy)
     exif = Image.Exif()
     exif[0x0112] = 6
     x = np.tile(np.linspace(0, 255, 600, dtype=np.uint8), (400, 1))
     for name in ("a", "b"):
         (tmp_path / "t" / name).mkdir(parents=True)
         Image.fromarray(x).save(tmp_path / "t" / name / "1.jpg", exif=exif, quality=95)
-    image = load_split(tmp_path / "t", "train", home, size=40).images[0]
+    image = load_split(tmp_path / "t", "train", home, stored_size=40).images[0]
     expected = square(read_image(tmp_path / "t/a/1.jpg"), 40)
     assert np.abs(image.permute(1, 2, 0).numpy().astype(int) - expected).max() <= 2
     assert asked == [40, 40]
     assert image[0, -1, 0] > image[0, 0, 0] + 100  # bright is below, no longer to the right
 
 
-# Pictures that cannot be read
+def test_an_eps_does_not_decide_the_stored_size(tmp_path, home, monkeypatch):
+    """Formats are known by the content: nothing is handed to Ghostscript, whatever a file is called."""
+    tree = make(tmp_path / "t", "a/2.png", "b/1.png", width=40, height=40)
+    for number in (0, 1):
+        Image.new("RGB", (9, 9)).save(tree / f"a/{number}.png", "EPS")
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: pytest.fail("Ghostscript was asked"))
+    assert load_split(tree, "train", home).images.shape == (2, 3, 40, 40)
 
 
-def test_unreadable_pictures_are_named_at_every_start(tree, home, capsys):
+# Images that cannot be read
+
+
+def test_unreadable_images_are_named_at_every_start(tree, home, capsys):
     (tree / "train/a/1.png").write_bytes(b"")
     (tree / "train/b/0.heic").write_bytes(b"unknown")
     expected = (
-        f"{tree / 'train'}: 2 of 7 pictures could not be read and were left out: "
-        "a/1.png (not a picture that can be read; PNG and JPEG always can), "
-        "b/0.heic (not a picture that can be read; PNG and JPEG always can)\n"
+        f"{tree / 'train'}: 2 of 7 images could not be read and were left out: "
+        "a/1.png (not an image that can be read; PNG and JPEG always can), "
+        "b/0.heic (not an image that can be read; PNG and JPEG always can)\n"
     )
     for _ in range(2):
-        pictures = load_split(tree, "train", home)
-        assert pictures.labels.tolist() == [0, 0, 1, 1, 1]
-        assert np.array_equal(pictures.images[1].permute(1, 2, 0), Image.open(tree / "train/a/2.png"))
+        pets = load_split(tree, "train", home)
+        assert pets.labels.tolist() == [0, 0, 1, 1, 1]
+        assert np.array_equal(pets.images[1].permute(1, 2, 0), Image.open(tree / "train/a/2.png"))
         assert capsys.readouterr().err == expected
 
 
@@ -217,7 +231,7 @@ def test_at_most_five_are_named(tmp_path, home, capsys):
         (tree / f"a/{i}.jpg").write_text("no", encoding="utf-8")
     load_split(tree, "train", home)
     said = capsys.readouterr().err
-    assert said.startswith(f"{tree}: 6 of 8 pictures could not be read and were left out: a/0.jpg (")
+    assert said.startswith(f"{tree}: 6 of 8 images could not be read and were left out: a/0.jpg (")
     assert "a/4.jpg" in said
     assert "a/5.jpg" not in said
     assert said.endswith("), …\n")
@@ -231,7 +245,7 @@ def test_damage_of_many_kinds(tmp_path, home, capsys):
     (tree / "a/text.jpg").write_text("text", encoding="utf-8")
     (tree / "a/folder.png").mkdir()
     assert load_split(tree, "train", home).labels.tolist() == [0, 1]
-    assert "3 of 5 pictures" in capsys.readouterr().err
+    assert "3 of 5 images" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
@@ -240,9 +254,9 @@ def test_links(tmp_path, home, capsys):
     (tree / "a/broken.png").symlink_to(tmp_path / "nowhere.png")
     (tree / "a/round").symlink_to(tree, target_is_directory=True)
     (tree / "c").symlink_to(tree / "b", target_is_directory=True)
-    pictures = load_split(tree, "train", home)
-    assert (pictures.labels.tolist(), pictures.classes) == ([0, 1, 2], ("a", "b", "c"))
-    assert "1 of 4 pictures could not be read and were left out: a/broken.png (there is no such file)" in (
+    pets = load_split(tree, "train", home)
+    assert (pets.labels.tolist(), pets.classes) == ([0, 1, 2], ("a", "b", "c"))
+    assert "1 of 4 images could not be read and were left out: a/broken.png (there is no such file)" in (
         capsys.readouterr().err
     )
 
@@ -257,7 +271,7 @@ def refused(directory: Path, home: Path, split: str = "train") -> str:
     return str(caught.value)
 
 
-LAYOUT = "the layout is DIR/train/<class>/<pictures>, optionally DIR/val/... and DIR/test/..."
+LAYOUT = "the layout is DIR/train/<class>/<images>, optionally DIR/val/... and DIR/test/..."
 
 
 def test_no_directory(tmp_path, home):
@@ -269,13 +283,13 @@ def test_no_directory(tmp_path, home):
 def test_no_class_folder(tmp_path, home):
     (tmp_path / "t" / "train").mkdir(parents=True)
     train = tmp_path / "t" / "train"
-    assert refused(tmp_path / "t", home) == f"{train} has no class folders, and no pictures either; {LAYOUT}"
+    assert refused(tmp_path / "t", home) == f"{train} has no class folders, and no images either; {LAYOUT}"
     make(train, "1.png", "2.jpg")
     assert refused(tmp_path / "t", home) == (
-        f"{train} has no class folders, and 2 pictures that belong to no class; {LAYOUT}"
+        f"{train} has no class folders, and 2 images that belong to no class; {LAYOUT}"
     )
     assert refused(train, home) == (
-        f"{train} has no class folders, and 2 pictures that belong to no class; {LAYOUT}"
+        f"{train} has no class folders, and 2 images that belong to no class; {LAYOUT}"
     )
 
 
@@ -292,7 +306,7 @@ def test_an_empty_class(tree, home, split, monkeypatch):
         path.rename(path.with_suffix(".txt"))
     forbid_decoding(monkeypatch)  # known without
     assert refused(tree, home, split) == (
-        f"the class a in {tree / split} has no picture that can be read; "
+        f"the class a in {tree / split} has no image that can be read; "
         "add PNG or JPEG files or remove its folder"
     )
 
@@ -304,9 +318,9 @@ def test_a_class_of_which_nothing_can_be_read_is_empty(tree, home, damaged, caps
             path.write_bytes(b"")
     for _ in range(2):
         assert refused(tree, home).startswith(
-            f"the class a in {tree / 'train'} has no picture that can be read"
+            f"the class a in {tree / 'train'} has no image that can be read"
         )
-        assert f"{3 * len(damaged)} of 6 pictures could not be read" in capsys.readouterr().err
+        assert f"{3 * len(damaged)} of 6 images could not be read" in capsys.readouterr().err
 
 
 def test_a_class_that_train_does_not_have(tree, home):
@@ -361,12 +375,12 @@ def test_the_second_start_decodes_nothing_and_gives_the_same(tree, home, monkeyp
     assert torch.equal(first.labels, second.labels)
 
 
-def test_writing_into_the_pictures_changes_no_file(tree, home):
+def test_writing_into_the_images_changes_no_file(tree, home):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns of memory that may not be written to
-        pictures = load_split(tree, "train", home)
-    before = pictures.images.clone()
-    pictures.images.zero_()
+        pets = load_split(tree, "train", home)
+    before = pets.images.clone()
+    pets.images.zero_()
     assert torch.equal(load_split(tree, "train", home).images, before)
 
 
@@ -399,7 +413,7 @@ def add(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [touch, lengthen, rename, move_to_another_class, remove, add])
-def test_any_change_decodes_anew_and_removes_the_stale_array(tree, home, change):
+def test_any_change_decodes_again_and_removes_the_stale_array(tree, home, change):
     before = kept_after(tree, home)
     change(tree)
     after = kept_after(tree, home)
@@ -427,14 +441,14 @@ def test_splits_other_sizes_and_other_trees_keep_their_own(tree, tmp_path, home,
         load_split(directory, split, home, size)
 
 
-def test_a_new_decoder_decodes_anew(tree, home, monkeypatch):
+def test_a_new_decoder_decodes_again(tree, home, monkeypatch):
     before = kept_after(tree, home)
-    monkeypatch.setattr(folder, "DECODER", folder.DECODER + 1)
+    monkeypatch.setattr(store, "DECODER", store.DECODER + 1)
     assert not set(before) & set(kept_after(tree, home))
 
 
 @pytest.mark.parametrize("damage", ["array cut", "array gone", "note cut", "note gone"])
-def test_a_damaged_cache_is_made_anew(tree, home, damage):
+def test_a_damaged_cache_is_made_again(tree, home, damage):
     expected = load_split(tree, "train", home).images.clone()
     file = next((home / "folders").glob("*.rgb" if "array" in damage else "*.json"))
     if "gone" in damage:
@@ -453,22 +467,23 @@ def test_an_interrupt_leaves_nothing(tree, home, monkeypatch):
             raise KeyboardInterrupt
         return read_image(path, at_least)
 
-    monkeypatch.setattr(folder, "read_image", interrupted)
+    monkeypatch.setattr(store, "read_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_split(tree, "train", home)
     assert kept(home) == []
+    assert not [name for name in kept(home, hidden=True) if not name.endswith(".lock")]
 
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from resnet_course.data import folder
-read_image = folder.read_image
+from resnet_course.data import folder, store
+read_image = store.read_image
 def read(path, at_least=0):
     if path.name == "2.png":
         os._exit(9)  # as abrupt as a kill
     return read_image(path, at_least)
-folder.read_image = read
+store.read_image = read
 folder.load_split(Path(sys.argv[1]), "train", Path(sys.argv[2]))
 """
 
@@ -476,33 +491,54 @@ folder.load_split(Path(sys.argv[1]), "train", Path(sys.argv[2]))
 def test_a_kill_leaves_nothing_that_loads_wrongly(tree, home):  # "note gone" is a kill between the two files
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tree), str(home)], check=False)
     assert killed.returncode == 9
-    assert [name.rpartition(".")[2] for name in kept(home)] == ["tmp"]
-    pictures = load_split(tree, "train", home)
-    assert torch.equal(pictures.images, load_split(tree, "train", home / "another").images)
+    (temporary,) = (home / "folders").glob(".*.tmp")
+    assert kept(home) == []
+    pets = load_split(tree, "train", home)
+    assert torch.equal(pets.images, load_split(tree, "train", home / "another").images)
+    os.utime(temporary, (time.time() - 2 * STRAY_AGE,) * 2)
     make(tree, "train/a/new.png")
     load_split(tree, "train", home)
     assert len(kept(home)) == 2
+    assert not temporary.exists(), "it was removed with what an earlier state left"
 
 
 def test_a_file_of_another_process_that_writes_now_is_left_alone(tree, home):
     load_split(tree, "train", home)
     array = next((home / "folders").glob("*.rgb"))
-    writing, abandoned = array.with_suffix(".1.tmp"), array.with_suffix(".2.tmp")
+    writing = array.with_name(f".{array.name}.1.tmp")
     writing.write_bytes(b"")
-    abandoned.write_bytes(b"")
-    os.utime(abandoned, (time.time() - 4000,) * 2)
-    array.with_suffix(".json").unlink()
+    make(tree, "train/a/new.png")
     load_split(tree, "train", home)
     assert writing.exists()
-    assert not abandoned.exists()
+
+
+def test_of_four_runs_at_once_one_decodes_and_all_have_the_images(tree, home, monkeypatch):
+    decoded, ready = [], threading.Barrier(4)
+
+    def slow(path, at_least=0):
+        decoded.append(path.name)
+        time.sleep(0.02)
+        return read_image(path, at_least)
+
+    def run(number):
+        ready.wait()
+        return load_split(tree, "train", home, stored_size=8)
+
+    monkeypatch.setattr(store, "read_image", slow)
+    with ThreadPoolExecutor(4) as pool:
+        sets = list(pool.map(run, range(4)))
+    assert len(decoded) == 6, "each of the six images was decoded once"
+    monkeypatch.undo()
+    expected = load_split(tree, "train", home / "another", stored_size=8).images
+    assert all(torch.equal(each.images, expected) for each in sets)
 
 
 def test_a_home_that_cannot_be_written_costs_one_notice(tree, home, capsys):
     home.write_text("a file where a folder should be", encoding="utf-8")
     sets = [load_split(tree, split, home) for split in ("train", "val", "test")]
     said = capsys.readouterr().err
-    assert said.startswith(f"Decoded pictures cannot be kept in {home / 'folders'} (")
-    assert said.endswith("); they are decoded anew at every start.\n")
+    assert said.startswith(f"Decoded images cannot be kept in {home / 'folders'} (")
+    assert said.endswith("); they are decoded again at every start.\n")
     assert said.count("\n") == 1
     expected = np.asarray(Image.open(tree / "train/a/0.png"))
     assert np.array_equal(sets[0].images[0].permute(1, 2, 0), expected)
@@ -510,7 +546,7 @@ def test_a_home_that_cannot_be_written_costs_one_notice(tree, home, capsys):
 
 
 def test_a_full_disk_costs_a_notice_and_leaves_nothing(tree, home, capsys, monkeypatch):
-    really_decode, calls = folder._decode, []
+    really_decode, calls = store._decode, []
 
     def full(directory, paths, size, file):
         calls.append(file)
@@ -519,12 +555,13 @@ def test_a_full_disk_costs_a_notice_and_leaves_nothing(tree, home, capsys, monke
             raise OSError(errno.ENOSPC, "No space left on device")
         return really_decode(directory, paths, size, file)
 
-    monkeypatch.setattr(folder, "_decode", full)
+    monkeypatch.setattr(store, "_decode", full)
     (tree / "train/a/0.png").write_bytes(b"")
-    pictures = load_split(tree, "train", home)
-    assert pictures.labels.tolist() == [0, 0, 1, 1, 1]
+    pets = load_split(tree, "train", home)
+    assert pets.labels.tolist() == [0, 0, 1, 1, 1]
     assert f"cannot be kept in {home / 'folders'} (No space left on device)" in capsys.readouterr().err
     assert kept(home) == []
+    assert not [name for name in kept(home, hidden=True) if not name.endswith(".lock")]
 
 
 def test_the_note_is_readable(tree, home):

@@ -1,40 +1,36 @@
-"""Reading any picture, squares, and sets of pictures."""
+"""Reading any image, squares, and sets of images."""
 
 import builtins
 import io
+import pickle
 import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from resnet_course.data.images import (
-    DataError,
-    ImageError,
-    ImageSet,
-    draw_stratified,
-    read_image,
-    split_off,
-    square,
-)
+from resnet_course.data.images import DataError, ImageSet, concatenate, draw_stratified, split_off
+from resnet_course.data.reading import FORMATS, ImageError, count_frames, read_image, square
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (12, 9, 3), dtype=np.uint8)
 GREYS = COLOURS[:, :, 0]
 
 
-def encode(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
+def encode(image: Image.Image, file_format: str = "PNG", **options) -> bytes:
     file = io.BytesIO()
-    picture.save(file, file_format, **options)
+    image.save(file, file_format, **options)
     return file.getvalue()
 
 
 def pixels(source) -> np.ndarray:
-    picture = read_image(source)
-    assert picture.mode == "RGB"
-    return np.asarray(picture)
+    image = read_image(source)
+    assert image.mode == "RGB"
+    return np.asarray(image)
 
 
 def grey(values) -> np.ndarray:
@@ -65,18 +61,18 @@ def test_transparent_parts_become_white_in_proportion(mode, file_format):
     alpha = RANDOM.integers(0, 256, GREYS.shape, dtype=np.uint8)
     alpha[0], alpha[1] = 0, 255
     colours = COLOURS if mode == "RGBA" else grey(GREYS)
-    picture = Image.fromarray(colours).convert(mode)
-    picture.putalpha(Image.fromarray(alpha))
-    found = pixels(encode(picture, file_format))
-    share = alpha[..., None] / 255
-    assert np.abs(found - (colours * share + 255 * (1 - share))).max() <= 1
+    image = Image.fromarray(colours).convert(mode)
+    image.putalpha(Image.fromarray(alpha))
+    found = pixels(encode(image, file_format))
+    opaque = alpha[..., None] / 255
+    assert np.abs(found - (colours * opaque + 255 * (1 - opaque))).max() <= 1
     assert (found[0] == 255).all()
     assert np.array_equal(found[1], colours[1])
 
 
 def test_palette_without_transparency():
-    picture = Image.fromarray(COLOURS).quantize(8)
-    assert np.array_equal(pixels(encode(picture)), np.asarray(picture.convert("RGB")))
+    image = Image.fromarray(COLOURS).quantize(8)
+    assert np.array_equal(pixels(encode(image)), np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize(
@@ -85,17 +81,17 @@ def test_palette_without_transparency():
     ids=["one index", "an alpha for each"],
 )
 def test_palette_with_transparency(transparency, first, second):
-    picture = Image.new("P", (2, 1))
-    picture.putpalette([255, 0, 0, 0, 255, 0])
-    picture.putpixel((1, 0), 1)
-    assert pixels(encode(picture, transparency=transparency)).tolist() == [[first, second]]
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putpixel((1, 0), 1)
+    assert pixels(encode(image, transparency=transparency)).tolist() == [[first, second]]
 
 
 def test_a_transparent_colour_of_a_png_becomes_white():
-    picture = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
-    assert pixels(encode(picture, transparency=(1, 2, 3))).tolist() == [[[255, 255, 255], [4, 5, 6]]]
-    picture = Image.fromarray(np.array([[7, 8]], np.uint8))
-    assert pixels(encode(picture, transparency=7)).tolist() == [[[255, 255, 255], [8, 8, 8]]]
+    image = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
+    assert pixels(encode(image, transparency=(1, 2, 3))).tolist() == [[[255, 255, 255], [4, 5, 6]]]
+    image = Image.fromarray(np.array([[7, 8]], np.uint8))
+    assert pixels(encode(image, transparency=7)).tolist() == [[[255, 255, 255], [8, 8, 8]]]
 
 
 DEEP = np.array([[0, 128, 129, 257, 2570, 40_000, 65_535]], np.uint16)
@@ -108,15 +104,15 @@ def test_sixteen_bits_are_scaled_not_clipped(file_format):
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "PPM"])
-def test_a_dark_sixteen_bit_picture_stays_dark(file_format):
+def test_a_dark_sixteen_bit_image_stays_dark(file_format):
     dark = np.full((2, 2), 200, np.uint16)
     assert np.array_equal(pixels(encode(Image.fromarray(dark), file_format)), grey(np.ones((2, 2))))
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B"])
 def test_every_order_of_sixteen_bit_bytes(mode):
-    picture = Image.frombytes(mode, (7, 1), DEEP.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
-    assert np.array_equal(pixels(picture), grey(SHALLOW))
+    image = Image.frombytes(mode, (7, 1), DEEP.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
+    assert np.array_equal(pixels(image), grey(SHALLOW))
 
 
 def test_32_bit_integers_count_as_sixteen_bit_ones():
@@ -134,26 +130,26 @@ def test_float_files():
 def test_cmyk_jpeg_with_exif():
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = Image.new("CMYK", (16, 8), (10, 200, 30, 40))
-    found = read_image(encode(picture, "JPEG", quality=100, exif=exif))
+    image = Image.new("CMYK", (16, 8), (10, 200, 30, 40))
+    found = read_image(encode(image, "JPEG", quality=100, exif=exif))
     assert found.size == (8, 16)
-    expected = picture.convert("RGB").getpixel((0, 0))
+    expected = image.convert("RGB").getpixel((0, 0))
     assert np.abs(np.asarray(found, int) - expected).max() <= 3
 
 
 @pytest.mark.parametrize("mode", ["HSV", "LAB", "YCbCr", "RGBX", "RGBa", "PA"])
-def test_rare_modes_of_pil_pictures(mode):
+def test_rare_modes_of_pil_images(mode):
     if mode in ("RGBa", "PA"):
-        picture = Image.fromarray(COLOURS).convert("RGBA" if mode == "RGBa" else "P").convert(mode)
+        image = Image.fromarray(COLOURS).convert("RGBA" if mode == "RGBa" else "P").convert(mode)
     elif mode == "LAB":
-        picture = Image.new("LAB", (9, 12), (255, 128, 128))
+        image = Image.new("LAB", (9, 12), (255, 128, 128))
     else:
-        picture = Image.fromarray(COLOURS).convert(mode)
-    assert read_image(picture).size == (9, 12)
+        image = Image.fromarray(COLOURS).convert(mode)
+    assert read_image(image).size == (9, 12)
     if mode == "LAB":
-        assert pixels(picture).min() >= 254
+        assert pixels(image).min() >= 254
     else:
-        assert np.abs(pixels(picture).astype(int) - picture.convert("RGBA").convert("RGB")).max() == 0
+        assert np.abs(pixels(image).astype(int) - image.convert("RGBA").convert("RGB")).max() == 0
 
 
 # Rotation and frames
@@ -185,11 +181,11 @@ def test_exif_orientation(orientation, file_format):
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage!", b"Exif\0\0II*\0\x08", b"x" * 20])
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
-def test_damaged_exif_does_not_spoil_a_picture(exif, file_format):
-    picture = Image.open(io.BytesIO(encode(Image.fromarray(COLOURS), file_format, exif=exif)))
-    result = read_image(picture)
+def test_damaged_exif_does_not_spoil_an_image(exif, file_format):
+    image = Image.open(io.BytesIO(encode(Image.fromarray(COLOURS), file_format, exif=exif)))
+    result = read_image(image)
     assert result.size == (9, 12)
-    assert result is not picture
+    assert result is not image
 
 
 def test_what_can_be_read_of_damaged_exif_counts():
@@ -216,18 +212,61 @@ def refused(source) -> str:
     return str(caught.value)
 
 
-def test_files_that_are_no_pictures(tmp_path):
+def test_files_that_are_no_images(tmp_path):
     path = tmp_path / "a.jpg"
     assert refused(path) == f"{path}: there is no such file"
     path.write_text("hello", encoding="utf-8")
-    assert refused(path) == f"{path}: not a picture that can be read; PNG and JPEG always can"
+    assert refused(path) == f"{path}: not an image that can be read; PNG and JPEG always can"
     path.write_bytes(b"")
-    assert refused(str(path)) == f"{path}: not a picture that can be read; PNG and JPEG always can"
-    assert refused(tmp_path) == f"{tmp_path}: is a folder; give the path of a picture file"
-    assert refused(b"hello") == "the picture: not a picture that can be read; PNG and JPEG always can"
-    right = "give a path, the bytes of a file, a PIL picture or an array"
-    assert refused(torch.zeros(3, 4, 4)) == f"the picture: is a Tensor; {right}"
-    assert refused(None) == f"the picture: is a NoneType; {right}"
+    assert refused(str(path)) == f"{path}: not an image that can be read; PNG and JPEG always can"
+    assert refused(tmp_path) == f"{tmp_path}: is a folder; give the path of an image file"
+    assert refused(b"hello") == "the image: not an image that can be read; PNG and JPEG always can"
+    right = "give a path, the bytes of a file, a PIL image or an array"
+    assert refused(torch.zeros(3, 4, 4)) == f"the image: is a Tensor; {right}"
+    assert refused(None) == f"the image: is a NoneType; {right}"
+
+
+@pytest.mark.parametrize("suffix", ["eps", "png", "jpg"])
+def test_an_eps_never_reaches_ghostscript(tmp_path, monkeypatch, suffix):
+    """Ghostscript is an interpreter: a file that it opens is a program that it runs."""
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(encode(Image.fromarray(COLOURS), "EPS"))
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: pytest.fail("Ghostscript was asked"))
+    message = "not an image that can be read; PNG and JPEG always can"
+    assert refused(path) == f"{path}: {message}"
+    assert refused(path.read_bytes()) == f"the image: {message}"
+    assert count_frames(path) == 1
+
+
+WRITTEN = ["PNG", "JPEG", "MPO", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000", "ICO", "TGA", "QOI", "AVIF"]
+
+
+@pytest.mark.parametrize("file_format", WRITTEN)
+def test_formats_are_known_by_the_content(tmp_path, file_format):
+    Image.init()
+    if file_format not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {file_format}")
+    plain = Image.new("RGB", (16, 16), (200, 30, 60))
+    for suffix in ("png", "jpg", "eps", "txt"):
+        path = tmp_path / f"a.{suffix}"
+        path.write_bytes(encode(plain, file_format))
+        assert np.abs(pixels(path).astype(int) - (200, 30, 60)).max() <= 60, suffix  # GIF has a palette
+        assert np.array_equal(pixels(path), pixels(path.read_bytes()))
+
+
+@pytest.mark.parametrize("name", ["EPS", "WMF", "FITS", "HDF5", "GRIB", "BUFR", "MPEG", "PSD"])
+def test_what_is_not_in_the_list_is_not_read(name):
+    assert name not in FORMATS
+
+
+def test_heif_is_read_where_its_plugin_is_registered(monkeypatch):
+    """Another format's reader stands for the plugin of pillow-heif."""
+    Image.init()
+    data = b"\0\0\0\x18ftypheic"
+    assert "PNG and JPEG always can" in refused(data)
+    plugin = (lambda file, name: Image.new("RGB", (9, 12)), lambda prefix: prefix == data)
+    monkeypatch.setitem(Image.OPEN, "HEIF", plugin)
+    assert read_image(data).size == (9, 12)
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF"])
@@ -246,11 +285,11 @@ def test_a_decompression_bomb(monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as nearly everywhere but in these tests
-        assert refused(data) == f"the picture: claims more than {limit} pixels; shrink it"
+        assert refused(data) == f"the image: claims more than {limit} pixels; shrink it"
 
 
-def test_a_picture_without_pixels():
-    assert refused(Image.new("RGB", (0, 5))) == "the picture: has no pixels, 0 x 5"
+def test_an_image_without_pixels():
+    assert refused(Image.new("RGB", (0, 5))) == "the image: has no pixels, 0 x 5"
 
 
 def test_files_are_closed(tmp_path, monkeypatch):
@@ -272,13 +311,13 @@ def test_files_are_closed(tmp_path, monkeypatch):
     refused(cut)
     assert len(opened) >= 3  # Pillow opens some a second time, to map them
     assert all(file.closed for file in opened)
-    assert [picture.size for picture in kept] == [(4, 4)] * 2
+    assert [image.size for image in kept] == [(4, 4)] * 2
 
 
 # Sources
 
 
-def test_paths_bytes_and_pil_pictures_agree(tmp_path):
+def test_paths_bytes_and_pil_images_agree(tmp_path):
     data = encode(Image.fromarray(COLOURS))
     path = tmp_path / "ä ö.png"
     path.write_bytes(data)
@@ -287,7 +326,7 @@ def test_paths_bytes_and_pil_pictures_agree(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
-def test_a_pil_picture_is_neither_changed_nor_shared(mode):
+def test_a_pil_image_is_neither_changed_nor_shared(mode):
     source = Image.fromarray(COLOURS).convert(mode)
     source.getexif()[0x0112] = 6
     before = source.tobytes()
@@ -329,7 +368,7 @@ def test_arrays(array, expected):
 @pytest.mark.parametrize("shape", [(5,), (4, 4, 1), (3, 8, 8), (1, 4, 4, 3), (0, 4), (4, 0, 3)])
 def test_arrays_of_another_shape(shape):
     assert refused(np.zeros(shape, np.uint8)) == (
-        f"the picture: is an array of shape {list(shape)}; it must be [H, W], [H, W, 3] or [H, W, 4]"
+        f"the image: is an array of shape {list(shape)}; it must be [H, W], [H, W, 3] or [H, W, 4]"
     )
 
 
@@ -347,7 +386,7 @@ def test_arrays_of_another_shape(shape):
     ],
 )
 def test_arrays_of_other_values(array, message):
-    assert refused(array) == f"the picture: {message}"
+    assert refused(array) == f"the image: {message}"
 
 
 # Squares
@@ -356,23 +395,23 @@ def test_arrays_of_other_values(array, message):
 @pytest.mark.parametrize("turned", [False, True])
 def test_square_agrees_with_cropping_the_middle_and_resizing(turned):
     shape, box = ((50, 80, 3), (15, 0, 65, 50)) if not turned else ((80, 50, 3), (0, 15, 50, 65))
-    picture = Image.fromarray(RANDOM.integers(0, 256, shape, dtype=np.uint8))
-    expected = picture.crop(box).resize((20, 20), Image.Resampling.BILINEAR)
-    assert np.array_equal(square(picture, 20), expected)
+    image = Image.fromarray(RANDOM.integers(0, 256, shape, dtype=np.uint8))
+    expected = image.crop(box).resize((20, 20), Image.Resampling.BILINEAR)
+    assert np.array_equal(square(image, 20), expected)
 
 
 def test_square_of_the_right_size_is_left_alone_and_may_be_written_to():
-    picture = Image.fromarray(COLOURS[:9])
-    result = square(picture, 9)
+    image = Image.fromarray(COLOURS[:9])
+    result = square(image, 9)
     assert np.array_equal(result, COLOURS[:9])
     result[:] = 0
-    assert np.array_equal(picture, COLOURS[:9])
+    assert np.array_equal(image, COLOURS[:9])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1)])
 def test_square_of_extreme_shapes(size):
-    picture = read_image(encode(Image.new("RGB", size, (3, 4, 5))))
-    assert np.array_equal(square(picture, 160), np.full((160, 160, 3), (3, 4, 5)))
+    image = read_image(encode(Image.new("RGB", size, (3, 4, 5))))
+    assert np.array_equal(square(image, 160), np.full((160, 160, 3), (3, 4, 5)))
 
 
 def test_at_least_shrinks_a_jpeg_but_not_below():
@@ -392,39 +431,37 @@ def test_at_least_shrinks_a_jpeg_but_not_below():
 
 
 def image_set(labels, classes=("a", "b", "c")) -> ImageSet:
-    """A set whose picture i is filled with i."""
+    """A set whose image i is filled with i."""
     labels = torch.as_tensor(labels, dtype=torch.int64)
     images = torch.arange(len(labels)).to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2).contiguous()
     return ImageSet(images, labels, classes, "test set")
 
 
-def numbers(pictures: ImageSet) -> list[int]:
-    return pictures.images[:, 0, 0, 0].tolist()
+def numbers(some: ImageSet) -> list[int]:
+    return some.images[:, 0, 0, 0].tolist()
 
 
 def test_a_set_is_a_dataset():
-    pictures = image_set([0, 2, 1])
-    picture, label = pictures[1]
-    assert (len(pictures), picture.shape, picture[0, 0, 0].item(), label) == (3, (3, 2, 2), 1, 2)
-    batch, labels = next(iter(torch.utils.data.DataLoader(pictures, batch_size=3)))
+    some = image_set([0, 2, 1])
+    image, label = some[1]
+    assert (len(some), image.shape, image[0, 0, 0].item(), label) == (3, (3, 2, 2), 1, 2)
+    batch, labels = next(iter(torch.utils.data.DataLoader(some, batch_size=3)))
     assert batch.shape == (3, 3, 2, 2)
     assert labels.tolist() == [0, 2, 1]
 
 
-IMAGES, LABELS = torch.zeros(2, 3, 4, 5, dtype=torch.uint8), torch.tensor([0, 1])
+IMAGES, LABELS = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
+RIGHT = "they must be torch.uint8 [N, 3, S, S], square"
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (
-            IMAGES.float(),
-            LABELS,
-            "images are torch.float32 [2, 3, 4, 5]; they must be torch.uint8 [N, 3, H, W]",
-        ),
-        (IMAGES[0], LABELS, "images are torch.uint8 [3, 4, 5]; they must be torch.uint8 [N, 3, H, W]"),
+        (IMAGES.float(), LABELS, f"images are torch.float32 [2, 3, 4, 4]; {RIGHT}"),
+        (IMAGES[0], LABELS, f"images are torch.uint8 [3, 4, 4]; {RIGHT}"),
+        (IMAGES[:, :, 1:], LABELS, f"images are torch.uint8 [2, 3, 3, 4]; {RIGHT}"),
         (IMAGES, LABELS[:1], "labels are torch.int64 [1]; they must be torch.int64 [2]"),
-        (IMAGES.permute(0, 2, 3, 1), LABELS, "images are torch.uint8 [2, 4, 5, 3]; they must be"),
+        (IMAGES.permute(0, 2, 3, 1), LABELS, f"images are torch.uint8 [2, 4, 4, 3]; {RIGHT}"),
         (IMAGES, LABELS.int(), "labels are torch.int32 [2]; they must be torch.int64 [2]"),
         (IMAGES, LABELS + 1, "a label is outside 0..1, the 2 classes"),
         (IMAGES, LABELS - 1, "a label is outside 0..1, the 2 classes"),
@@ -444,30 +481,107 @@ def test_subset_keeps_the_order_asked_for():
     assert (numbers(part), part.labels.tolist(), part.classes) == ([3, 1], [0, 1], ("a", "b", "c"))
 
 
+def test_parts_of_parts_are_what_plain_indexing_gives():
+    images = torch.randint(0, 256, (50, 3, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    whole = ImageSet(images, torch.arange(50) % 5, tuple("abcde"), "noise")
+    assert whole.images is images
+    rest, part = split_off(whole, 0.4)
+    shuffled = torch.randperm(len(rest), generator=torch.Generator().manual_seed(1))
+    last = rest.subset(shuffled).limit(20).per_class(3).in_classes(tuple("edcba"))
+    rows = torch.tensor([int(row) for row in last.rows.rows])
+    assert torch.equal(last.labels, 4 - whole.labels[rows])
+    some = torch.tensor([3, 0, 3, 14])
+    for each, expected in ((whole, images), (part, images[part.rows.rows]), (last, images[rows])):
+        picked = some % len(each)
+        assert torch.equal(each.take(picked), expected[picked])
+        assert torch.equal(each.take(slice(2, 5)), expected[2:5])
+        assert torch.equal(each.take(each.labels == 1), expected[each.labels == 1])
+        assert torch.equal(torch.stack([image for image, _ in each]), expected)
+        assert [len(chunk) for chunk in each.chunks(4)] == [len(chunk) for chunk in expected.split(4)]
+        assert torch.equal(torch.cat(list(each.chunks(4))), expected)
+        assert torch.equal(each.subset(each.labels == 1).images, expected[each.labels == 1])
+        assert torch.equal(each.images, expected), "the contract: one tensor"
+        assert each.images is each.images, "made once"
+        assert torch.equal(each.take(picked), expected[picked]), "and after that"
+        assert torch.equal(pickle.loads(pickle.dumps(each)).images, expected)
+
+
+def test_the_indices_of_a_part_are_its_own():
+    indices = torch.tensor([3, 1])
+    part = image_set([0, 1, 2, 0]).subset(indices)
+    indices.zero_()
+    assert numbers(part) == [3, 1]
+
+
+def test_dataclasses_replace_on_a_part():
+    part = image_set([0, 1, 2, 0]).subset(torch.tensor([3, 1, 2]))
+    named = replace(part, classes=("x", "y", "z"), name="other")
+    assert (numbers(named), named.classes, named.name) == ([3, 1, 2], ("x", "y", "z"), "other")
+    assert torch.equal(replace(part, images=part.images + 1).images, part.images + 1)
+    with pytest.raises(
+        DataError, match=re.escape("labels are torch.int64 [1]; they must be torch.int64 [3]")
+    ):
+        replace(part, labels=torch.tensor([0]))
+    assert repr(part) == "<test set: 3 images of 2×2 pixels, 3 classes>"
+
+
+def resident() -> int:
+    return psutil.Process().memory_info().rss
+
+
+def test_splitting_copies_no_image():
+    size = 200_000_000
+    images = torch.full((size // (3 * 100 * 100), 3, 100, 100), 7, dtype=torch.uint8)
+    whole = ImageSet(images, torch.arange(len(images)) % 4, tuple("abcd"), "grey")
+    before = resident()
+    train, test = split_off(whole, 0.2)
+    test = test.subset(torch.randperm(len(test)))
+    train, val = split_off(train, 0.1)
+    parts = [train, val, test, train.limit(4_000), train.per_class(1_000), concatenate(train, val)]
+    batches = [part.take(torch.arange(32)) for part in parts]
+    assert sum(map(len, parts)) > 2 * len(whole)
+    assert all((batch == 7).all() for batch in batches)
+    assert resident() - before < size / 10
+
+
+def test_concatenate():
+    whole = image_set([0, 1, 2, 0, 1])
+    first, second = whole.subset(torch.tensor([4, 1])), whole.subset(torch.tensor([0, 3, 2]))
+    both = concatenate(first, second)
+    assert (numbers(both), both.labels.tolist()) == ([4, 1, 0, 3, 2], [1, 1, 0, 0, 2])
+    other = replace(first, images=first.images + 100)  # of another tensor
+    assert numbers(concatenate(second, other)) == [0, 3, 2, 104, 101]
+    assert numbers(concatenate(whole, first)) == [0, 1, 2, 3, 4, 4, 1]
+    with pytest.raises(DataError, match="cannot be joined; their classes and sizes must be the same"):
+        concatenate(first, replace(second, classes=tuple("xyz")))
+    with pytest.raises(DataError, match="<test set: 3 images of 1×1 pixels, 3 classes> cannot be joined"):
+        concatenate(first, replace(second, images=second.images[:, :, :1, :1]))
+
+
 def test_per_class():
-    pictures = image_set([0] * 10 + [1] * 3 + [2] * 10)
-    part = pictures.per_class(4)
+    some = image_set([0] * 10 + [1] * 3 + [2] * 10)
+    part = some.per_class(4)
     assert torch.bincount(part.labels).tolist() == [4, 3, 4]
     assert numbers(part) == sorted(numbers(part))
-    assert torch.equal(part.labels, pictures.labels[numbers(part)])
-    assert numbers(part) == numbers(pictures.per_class(4))
-    assert numbers(part) != numbers(pictures.per_class(4, seed=1))
+    assert torch.equal(part.labels, some.labels[numbers(part)])
+    assert numbers(part) == numbers(some.per_class(4))
+    assert numbers(part) != numbers(some.per_class(4, seed=1))
 
 
 @pytest.mark.parametrize("sizes", [(7, 7, 7), (100, 10, 1), (3, 0, 50)])
 def test_limit_gives_exactly_what_was_asked_in_proportion(sizes):
-    pictures = image_set(np.repeat([0, 1, 2], sizes))
+    some = image_set(np.repeat([0, 1, 2], sizes))
     for count in range(sum(sizes) + 3):
-        part = pictures.limit(count)
+        part = some.limit(count)
         assert len(part) == min(count, sum(sizes))
         found = torch.bincount(part.labels, minlength=3)
         assert (found - torch.tensor(sizes) * len(part) / sum(sizes)).abs().max() < 1
         assert len(set(numbers(part))) == len(part)
-    assert numbers(pictures.limit(9)) == numbers(pictures.limit(9))
-    assert numbers(pictures.limit(9)) != numbers(pictures.limit(9, seed=1))
+    assert numbers(some.limit(9)) == numbers(some.limit(9))
+    assert numbers(some.limit(9)) != numbers(some.limit(9, seed=1))
 
 
-def test_shares_are_exact_where_floating_point_is_not():
+def test_portions_are_exact_where_floating_point_is_not():
     labels = torch.arange(3).repeat_interleave(49)
     for count in range(0, 147, 3):
         found = torch.bincount(labels[draw_stratified(labels, 3, count, seed=0)], minlength=3)
@@ -475,36 +589,36 @@ def test_shares_are_exact_where_floating_point_is_not():
 
 
 def test_in_classes_matches_by_name():
-    pictures = image_set([0, 1, 2], ("a", "b", "c"))
-    moved = pictures.in_classes(("c", "x", "b", "a"))
+    some = image_set([0, 1, 2], ("a", "b", "c"))
+    moved = some.in_classes(("c", "x", "b", "a"))
     assert moved.labels.tolist() == [3, 2, 0]
     assert moved.classes == ("c", "x", "b", "a")
-    assert pictures.in_classes(("a", "b", "c")) is pictures
+    assert some.in_classes(("a", "b", "c")) is some
     with pytest.raises(DataError, match="test set has the classes b, c, which the model was not trained on"):
-        pictures.in_classes(("a", "x"))
+        some.in_classes(("a", "x"))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
-def test_carve(fraction):
-    pictures = image_set([0] * 40 + [1] * 2 + [2] * 23)
-    rest, part = split_off(pictures, fraction)
+def test_split_off(fraction):
+    some = image_set([0] * 40 + [1] * 2 + [2] * 23)
+    rest, part = split_off(some, fraction)
     assert sorted(numbers(rest) + numbers(part)) == list(range(65))  # disjoint and complete
     assert numbers(rest) == sorted(numbers(rest))
     for half in (rest, part):
-        assert torch.equal(half.labels, pictures.labels[numbers(half)])
+        assert torch.equal(half.labels, some.labels[numbers(half)])
     for label, size in enumerate((40, 2, 23)):
         expected = min(size - 1, max(1, round(size * fraction)))
         assert int((part.labels == label).sum()) == expected
-    assert numbers(part) == numbers(split_off(pictures, fraction)[1])
+    assert numbers(part) == numbers(split_off(some, fraction)[1])
 
 
-def test_carve_depends_on_the_seed():
-    pictures = image_set([0] * 40 + [1] * 40, ("a", "b"))
-    assert numbers(split_off(pictures, 0.2)[1]) != numbers(split_off(pictures, 0.2, seed=1)[1])
+def test_split_off_depends_on_the_seed():
+    some = image_set([0] * 40 + [1] * 40, ("a", "b"))
+    assert numbers(split_off(some, 0.2)[1]) != numbers(split_off(some, 0.2, seed=1)[1])
 
 
-def test_carve_needs_two_pictures_of_each_class():
-    with pytest.raises(DataError, match=r"test set: the class c has 1 picture\(s\); every class needs"):
+def test_split_off_needs_two_images_of_each_class():
+    with pytest.raises(DataError, match=r"test set: the class c has 1 image\(s\); every class needs"):
         split_off(image_set([0, 0, 1, 1, 2]), 0.5)
-    with pytest.raises(DataError, match=r"test set: the class b has 0 picture\(s\)"):
+    with pytest.raises(DataError, match=r"test set: the class b has 0 image\(s\)"):
         split_off(image_set([0, 0, 2, 2]), 0.5)

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,7 @@ def clone(tmp_path):
     (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8", newline="\n")
     readme = (
         f"# Course\n{badge('00_start_here.ipynb', placeholder)}\n\n`git clone {placeholder}`\n"
-        "then `resnet-course retarget OWNER/NAME`, as https://github.com/pytorch/vision never did\n"
+        "then `python tools/retarget.py OWNER/NAME`, as https://github.com/pytorch/vision never did\n"
     )
     (tmp_path / "README.md").write_text(readme, encoding="utf-8", newline="\n")
     (tmp_path / "notebooks").mkdir()
@@ -80,7 +82,7 @@ def test_the_badge_opens_the_notebook_in_colab():
 
 
 def test_the_set_up_cell_differs_from_its_template_in_the_address_alone():
-    template = (COURSE / "tools" / "setup_cell.py").read_text(encoding="utf-8").splitlines()
+    template = (COURSE / "tools" / "set-up-cell.py").read_text(encoding="utf-8").splitlines()
     cell = setup_cell(ADA).splitlines()
     differing = [pair for pair in zip(template, cell, strict=True) if len(set(pair)) == 2]
     assert differing == [('ADDRESS = "https://github.com/OWNER/NAME"', f'ADDRESS = "{ADA}"')]
@@ -102,8 +104,28 @@ def test_retarget_changes_every_address_and_not_one_other_byte(clone):
     )
     assert (clone / "README.md").read_text(encoding="utf-8") == (
         f"# Course\n{badge('00_start_here.ipynb', ADA)}\n\n`git clone {ADA}`\n"
-        "then `resnet-course retarget OWNER/NAME`, as https://github.com/pytorch/vision never did\n"
+        "then `python tools/retarget.py OWNER/NAME`, as https://github.com/pytorch/vision never did\n"
     )
+
+
+def test_it_runs_as_a_script_without_the_course_being_installed(clone):
+    (clone / "tools").mkdir()
+    for name in ("retarget.py", "set-up-cell.py"):
+        shutil.copy(COURSE / "tools" / name, clone / "tools")
+    command = [sys.executable, "-S", clone / "tools" / "retarget.py"]  # -S: no installed package at all
+    result = subprocess.run([*command, "ada/resnet-course"], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert str(clone / "README.md") in result.stdout.splitlines()
+    assert read_address(clone) == ADA
+    result = subprocess.run([*command, "nonsense"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "repository is 'nonsense'; it must be OWNER/NAME" in result.stderr
+
+
+def test_the_template_of_the_set_up_cell_cannot_be_imported_but_is_checked_by_ruff():
+    """Its text runs when it is imported, so that its name must not be one for Python."""
+    template = COURSE / "tools" / "set-up-cell.py"
+    assert template.is_file() and not template.stem.isidentifier()
 
 
 def test_retarget_to_the_same_address_changes_nothing(clone):
@@ -124,7 +146,7 @@ def tamper_address(cells):
 
 
 @pytest.mark.parametrize("tamper", [tamper_badge, tamper_setup_cell, tamper_address])
-def test_tampering_is_noticed_and_retarget_mends_it(clone, tamper):
+def test_tampering_is_noticed_and_retarget_repairs_it(clone, tamper):
     assert find_problems(clone) == []
     path = clone / "notebooks" / "01_next.ipynb"
     intact, tampered = path.read_bytes(), json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The four environment variables: legal values, defaults, and what reduced mode may touch."""
+"""The environment variables: legal values, defaults, and what reduced mode may touch."""
 
 import os
 import subprocess
@@ -13,6 +13,7 @@ from resnet_course.settings import Settings, SettingsError
 def test_defaults_of_a_learner():
     settings = Settings.from_env({})
     assert (settings.mode, settings.data, settings.weights, settings.seed) == ("laptop", "auto", "auto", 0)
+    assert (settings.device, settings.threads) == ("auto", None)
     assert settings.home.name == "resnet_course" and settings.home.is_absolute()
 
 
@@ -41,9 +42,13 @@ def test_every_variable_is_read(tmp_path):
             "RESNET_COURSE_DATA": "folder:my pictures",
             "RESNET_COURSE_WEIGHTS": str(weights),
             "RESNET_COURSE_HOME": str(tmp_path / "home"),
+            "RESNET_COURSE_SEED": "4294967295",
+            "RESNET_COURSE_DEVICE": "mps",
+            "RESNET_COURSE_THREADS": " 3 ",
         }
     )
-    assert settings == Settings("full", "folder:my pictures", str(weights), tmp_path / "home")
+    data = "folder:my pictures"
+    assert settings == Settings("full", data, str(weights), tmp_path / "home", 2**32 - 1, "mps", 3)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +63,12 @@ def test_every_variable_is_read(tmp_path):
             "weights source is 'vgg', which is no file; it must be one of: auto, imagenet, builtin, none, "
             "or the path of a file",
         ),
+        ("SEED", "-1", "seed is '-1'; it must be a whole number from 0 to 4294967295"),
+        ("SEED", "4294967296", "seed is 4294967296; it must be a whole number from 0 to 4294967295"),
+        ("SEED", "1.5", "seed is '1.5'; it must be a whole number from 0 to 4294967295"),
+        ("DEVICE", "gpu", "device is 'gpu'; it must be one of: auto, cpu, cuda, mps"),
+        ("THREADS", "0", "threads is 0; it must be a whole number from 1 on"),
+        ("THREADS", "two", "threads is 'two'; it must be a whole number from 1 on"),
     ],
 )
 def test_an_unknown_value_is_an_error_that_lists_the_legal_ones(variable, value, message):
@@ -67,4 +78,10 @@ def test_an_unknown_value_is_an_error_that_lists_the_legal_ones(variable, value,
 
 
 def test_empty_means_default():
-    assert Settings.from_env({"RESNET_COURSE_MODE": "", "RESNET_COURSE_DATA": " "}) == Settings.from_env({})
+    empty = {f"RESNET_COURSE_{name}": " " for name in ("MODE", "DATA", "SEED", "DEVICE", "THREADS")}
+    assert Settings.from_env(empty) == Settings.from_env({})
+
+
+def test_reading_the_settings_does_not_wait_for_torch():
+    code = "import sys, resnet_course.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

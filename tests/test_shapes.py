@@ -1,12 +1,12 @@
-"""The drawn pictures: the same everywhere, balanced, quick, neither too easy nor told by their colours."""
+"""The drawn images: the same everywhere, balanced, neither too easy nor told by their colours."""
 
 import hashlib
-import time
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from resnet_course.common.errors import ArgumentError
 from resnet_course.data import shapes
 
 
@@ -23,7 +23,7 @@ def test_the_same_bytes_on_every_platform():
     )
 
 
-def test_a_seed_decides_the_pictures():
+def test_a_seed_decides_the_images():
     assert digest(shapes.draw(50, 1)) == digest(shapes.draw(50, 1)) != digest(shapes.draw(50, 2))
 
 
@@ -36,25 +36,16 @@ def test_as_many_of_each_class_in_random_order(count):
     assert counts.sum() == count and counts.max() - counts.min() <= 1
     if count > 1_000:
         assert not torch.equal(drawn.labels, torch.arange(count) % 10)
-        assert len(drawn.images.unique(dim=0)) == count, "no picture twice"
-
-
-def test_five_thousand_pictures_in_two_seconds():
-    def seconds():
-        start = time.perf_counter()
-        shapes.draw(5_000, 0)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(3)) < 2
+        assert len(drawn.images.unique(dim=0)) == count, "no image twice"
 
 
 def test_an_unknown_class_is_an_error_that_lists_the_known():
-    with pytest.raises(ValueError, match="there is no shape 'cat'; it must be one of: circle, ring, square"):
+    with pytest.raises(ArgumentError, match="no shape 'cat'; it must be one of: circle, ring, square"):
         shapes.draw(10, 0, ("circle", "cat"))
 
 
 def linear_accuracy(features, weight_decay):
-    """The test accuracy of logistic regression on what `features` makes of a picture set."""
+    """The test accuracy of logistic regression on what `features` makes of an image set."""
     train, test = shapes.draw(4_000, 1), shapes.draw(2_000, 2)
     x, test_x = features(train.images.float() / 255), features(test.images.float() / 255)
     mean, std = x.mean(0), x.std(0) + 1e-3

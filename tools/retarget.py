@@ -1,9 +1,14 @@
-"""The repository's address: pyproject.toml holds it, every notebook's badge and set-up cell repeat it."""
+"""Sets the repository's address: python tools/retarget.py OWNER/NAME
+
+pyproject.toml holds it; the README and every notebook's badge and set-up cell repeat it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -50,8 +55,8 @@ def badge(notebook_name: str, address: str) -> str:
 
 
 def setup_cell(address: str) -> str:
-    """The source of the set-up cell: setup_cell.py with this address in it."""
-    template = _read(Path(__file__).with_name("setup_cell.py"))
+    """The source of the set-up cell: set-up-cell.py with this address in it."""
+    template = _read(Path(__file__).with_name("set-up-cell.py"))
     return template.replace(f'"{GITHUB}OWNER/NAME"', f'"{address}"').strip()
 
 
@@ -123,7 +128,7 @@ def _retargeted(path: Path, address: str) -> str:
         raise RepositoryError(f"{found}; it must have this line, once: {badge(path.name, address)}")
     if len(setups) != 1:
         found = f"{path.name}: {len(setups)} code cells have the id {SETUP_ID!r}"
-        raise RepositoryError(f"{found}; one must, with the text of tools/setup_cell.py")
+        raise RepositoryError(f"{found}; one must, with the text of tools/set-up-cell.py")
     lines[badges[0]] = badge(path.name, address)
     title["source"] = "\n".join(lines).splitlines(keepends=True)
     setups[0]["source"] = setup_cell(address).splitlines(keepends=True)
@@ -131,3 +136,20 @@ def _retargeted(path: Path, address: str) -> str:
         return text
     # As Jupyter and nbstripout write it, so that nothing but the two cells changes.
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Retarget this clone and print the files that changed. Returns the exit status."""
+    parser = argparse.ArgumentParser(description="Set the repository's address, here and in all notebooks.")
+    parser.add_argument("repository", metavar="OWNER/NAME")
+    try:
+        changed = retarget(parser.parse_args(arguments).repository)
+    except (RepositoryError, OSError) as error:
+        print(f"retarget: {error}", file=sys.stderr)
+        return 2
+    print(*changed, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

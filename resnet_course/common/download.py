@@ -8,7 +8,8 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
@@ -17,17 +18,19 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from resnet_course.common.console import progress, say
+from resnet_course.common.errors import ArgumentError, CourseError
+from resnet_course.common.files import locked, put_in_place, temporary_beside
 
 SLOWEST = 100_000  # bytes a second; a mirror below it is left while there is something better to try
 WINDOW = 20.0  # seconds over which that speed is averaged
 TIMEOUT = 10.0  # seconds without any sign of the server, at connecting and at every read
 HURRIED_TIMEOUT = 5.0  # the same for a caller who can do without the file
 TRIES = 5  # connections to one mirror
-PAUSE = 1.0  # seconds before a broken connection is made anew
+PAUSE = 1.0  # seconds before a broken connection is made again
 CHUNK = 1 << 18  # bytes
 
 
-class DownloadError(RuntimeError):
+class DownloadError(CourseError, RuntimeError):
     """No mirror gave the file. The message lists each with its reason and says what to do by hand."""
 
 
@@ -45,7 +48,9 @@ def download(
     """Download the one file that all `urls` offer, unless it is there already.
 
     The bytes are collected in `path` + ".part", which a break, an interrupt or a slow mirror leaves
-    behind to be resumed. Only a file of the right size and checksum ever takes the name `path`.
+    behind to be resumed. Only a file of the right size and checksum ever takes the name `path`. Of several
+    processes that want the file one downloads it; the others wait for it, or, if they are not patient, do
+    without its bytes after a while and download a copy of their own.
 
     urls: the mirrors, best first; their files are the same byte for byte.
     path: where the file goes; its folder is made. A file that is there is verified first.
@@ -57,28 +62,33 @@ def download(
     """
     algorithm, _, digest = checksum.lower().partition(":")
     if algorithm not in ("md5", "sha256") or len(digest) < 8:
-        raise ValueError(f"checksum is {checksum!r}; it must be md5: or sha256: and at least 8 digits")
-    part = path.with_name(path.name + ".part")
-    reasons = []
+        raise ArgumentError(f"checksum is {checksum!r}; it must be md5: or sha256: and at least 8 digits")
+
+    is_whole = partial(_is_whole, size=size, checksum=checksum)
     try:
-        if path.exists():
-            with path.open("rb") as file:
-                if file.seek(0, os.SEEK_END) == size and _has_checksum(file, checksum):
-                    return path
-            say(f"{path} is not the file that it should be (wrong size or checksum); it will be replaced.")
+        if is_whole(path):
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        say(f"Downloading {path.name} ({size / 1e6:.1f} MB) from {urlsplit(urls[0]).netloc}.")
-        for number, url in enumerate(urls, start=1):
-            may_leave = number < len(urls) or not patient
-            try:
-                _fetch(url, part, size, checksum, TIMEOUT if patient else HURRIED_TIMEOUT, may_leave)
-                return part.replace(path)
-            except _GivenUp as reason:
-                reasons.append(f"{urlsplit(url).netloc}: {reason}")
-                say(f"Gave up {reasons[-1]}.")
-        kept = part.stat().st_size
-        if not kept:
-            part.unlink()
+        with ExitStack() as cleanup:
+            alone = cleanup.enter_context(locked(path, timeout=None if patient else WINDOW))
+            if is_whole(path):  # another process has been at it
+                return path
+            if path.exists():
+                say(
+                    f"{path} is not the file that it should be (wrong size or checksum); it will be replaced."
+                )
+            part = path.with_name(path.name + ".part")
+            if not alone:
+                part = temporary_beside(path)  # nobody else writes it, and nobody resumes it
+                cleanup.callback(part.unlink, missing_ok=True)
+            say(f"Downloading {path.name} ({size / 1e6:.1f} MB) from {urlsplit(urls[0]).netloc}.")
+            reasons = _fetch_from_one_of(urls, part, size, checksum, patient)
+            if not reasons:
+                put_in_place(part, path, is_whole)
+                return path
+            kept = part.stat().st_size if alone else 0
+            if not kept:
+                part.unlink()
     except OSError as error:  # of the disk: what the network does comes as _GivenUp
         raise DownloadError(f"{path} cannot be written: {error.strerror or error}") from None
     hosts = ", ".join(urlsplit(url).netloc for url in urls)
@@ -86,6 +96,28 @@ def download(
     if kept:
         lines.append(f"{kept / 1e6:.1f} MB are kept in {part}; the next download goes on from there.")
     raise DownloadError("\n".join([*lines, by_hand]))
+
+
+def _is_whole(path: Path, size: int, checksum: str) -> bool:
+    """Whether the file is there, with the right size and checksum."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.seek(0, os.SEEK_END) == size and _has_checksum(file, checksum)
+
+
+def _fetch_from_one_of(urls: Sequence[str], part: Path, size: int, checksum: str, patient: bool) -> list[str]:
+    """Complete `part` from the first mirror that can, and return []; else what was wrong with each mirror."""
+    reasons = []
+    for number, url in enumerate(urls, start=1):
+        may_leave = number < len(urls) or not patient
+        try:
+            _fetch(url, part, size, checksum, TIMEOUT if patient else HURRIED_TIMEOUT, may_leave)
+            return []
+        except _GivenUp as reason:
+            reasons.append(f"{urlsplit(url).netloc}: {reason}")
+            say(f"Gave up {reasons[-1]}.")
+    return reasons
 
 
 def _fetch(url: str, part: Path, size: int, checksum: str, timeout: float, may_leave: bool) -> None:

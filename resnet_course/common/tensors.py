@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from resnet_course.common.errors import CourseError
 
-class CheckpointError(ValueError):
-    """A file is no checkpoint that can be used. The message says why."""
+
+class CheckpointError(CourseError, ValueError):
+    """A file is not a checkpoint that can be used. The message says why."""
 
 
 def read_tensors(path: str | os.PathLike) -> Any:
@@ -40,4 +42,4 @@ def read_tensors(path: str | os.PathLike) -> Any:
             raise CheckpointError(
                 f"{path} is refused: it holds more than tensors and plain values; loading it could run code"
             ) from None
-        raise CheckpointError(f"{path} is no file of torch.save, or it is cut short or damaged") from None
+        raise CheckpointError(f"{path} was not written by torch.save, or is cut short or damaged") from None

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 colour pictures of 32x32 pixels in ten classes (Krizhevsky 2009), downloaded once."""
+"""CIFAR-10: 60,000 colour images of 32x32 pixels in ten classes (Krizhevsky 2009), downloaded once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from resnet_course.common.console import say
 from resnet_course.common.download import DownloadError, download
+from resnet_course.common.files import locked, write_atomically
 from resnet_course.data.images import ImageSet
 
 # The same file, byte for byte. Its home server comes last: it has been throttled to 80 kB/s since June 2026.
@@ -49,11 +50,8 @@ def load(home: Path, *, patient: bool = True) -> tuple[ImageSet, ImageSet]:
 
     root = home / "data"
     folder, archive = root / CIFAR10.base_folder, root / CIFAR10.filename
-    try:
-        return _read(root, train=True), _read(root, train=False)
-    except RuntimeError:  # torchvision's word for a file that is missing or has the wrong checksum
-        if folder.exists():
-            say(f"{folder} is incomplete or damaged; unpacking it anew.")
+    if official := _read(root):
+        return official
     # The archive stays after it is unpacked: it repairs the folder without a network, and one that
     # was put here by hand is not ours to delete.
     download(
@@ -65,29 +63,48 @@ def load(home: Path, *, patient: bool = True) -> tuple[ImageSet, ImageSet]:
         + "\n  ".join(MIRRORS),
         patient=patient,
     )
-    _unpack(archive, folder)
-    return _read(root, train=True), _read(root, train=False)
+    with locked(folder):
+        if official := _read(root):  # another process has unpacked it
+            return official
+        if folder.exists():
+            say(f"{folder} is incomplete or damaged; unpacking it again.")
+        _unpack(archive, folder)
+    official = _read(root)
+    if official is None:
+        raise DownloadError(f"{folder} is damaged although it was just unpacked; delete it and {archive}")
+    return official
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack `archive` next to `folder` and move it there whole: an interruption leaves no half folder."""
-    unpacked = folder.with_name(folder.name + ".part")
-    shutil.rmtree(unpacked, ignore_errors=True)
+    """Unpack `archive` into `folder`, each file whole or not at all: others may read and unpack meanwhile."""
     try:
         with tarfile.open(archive) as tar:
-            tar.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python 3.11.0-3.11.3 lack
-            tar.extractall(unpacked)
-        shutil.rmtree(folder, ignore_errors=True)
-        (unpacked / folder.name).replace(folder)
-        unpacked.rmdir()
+            for member in filter(tarfile.TarInfo.isfile, tar):
+                _unpack_file(tar, member, folder / Path(member.name).name)
     except OSError as error:
         raise DownloadError(
             f"{archive} cannot be unpacked into {folder}: {error.strerror or error}"
         ) from None
 
 
-def _read(root: Path, *, train: bool) -> ImageSet:
-    """Read one of the two sets with torchvision, which verifies the checksum of every file."""
+def _unpack_file(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    with tar.extractfile(member) as content:
+        write_atomically(
+            path,
+            lambda file: shutil.copyfileobj(content, file),
+            is_whole=lambda path: path.stat().st_size == member.size,  # torchvision verifies its checksum
+        )
+
+
+def _read(root: Path) -> tuple[ImageSet, ImageSet] | None:
+    """Both sets, read with torchvision, which verifies the checksum of every file; None if one is wrong."""
+    try:
+        return _read_one(root, train=True), _read_one(root, train=False)
+    except RuntimeError:  # torchvision's word for a file that is missing or has the wrong checksum
+        return None
+
+
+def _read_one(root: Path, *, train: bool) -> ImageSet:
     from torchvision.datasets import CIFAR10
 
     with warnings.catch_warnings():

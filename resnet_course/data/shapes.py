@@ -1,4 +1,4 @@
-"""Pictures that the package draws itself: ten classes of shapes, and twenty others to pretrain on.
+"""Images that the package draws itself: ten classes of shapes, and twenty others to pretrain on.
 
 They need no download, and a seed gives the same bytes on every platform and with every numpy: the
 random numbers are `RandomState`'s, whose stream is frozen, and a pixel is made with + - * / and sqrt
@@ -19,10 +19,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from resnet_course.common.errors import ArgumentError
 from resnet_course.data.images import ImageSet
 
 SIZE = 32  # pixels a side
-BATCH = 256  # pictures painted at once: few enough for the processor's cache
+BATCH = 256  # images painted at once: few enough for the processor's cache
 
 Point = tuple[float, float]
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x and y, float32 [N, H, W] → distance, the same
@@ -126,16 +127,16 @@ PRETRAINING_CLASSES = tuple(SHAPES)[10:]
 
 
 def draw(count: int, seed: int, classes: Sequence[str] = CLASSES) -> ImageSet:
-    """Draw `count` pictures of 32×32 pixels, as many of each class (give or take one), in random order.
+    """Draw `count` images of 32×32 pixels, as many of each class (give or take one), in random order.
 
-    count: the number of pictures.
-    seed: 0 to 2**32 - 1; the same seed gives the same pictures everywhere.
+    count: the number of images.
+    seed: 0 to 2**32 - 1; the same seed gives the same images everywhere.
     classes: names out of `CLASSES` or `PRETRAINING_CLASSES`.
-    Raises ValueError for an unknown class.
+    Raises ArgumentError for an unknown class.
     """
     unknown = [name for name in classes if name not in SHAPES]
     if unknown:
-        raise ValueError(f"there is no shape {unknown[0]!r}; it must be one of: {', '.join(SHAPES)}")
+        raise ArgumentError(f"there is no shape {unknown[0]!r}; it must be one of: {', '.join(SHAPES)}")
     random = np.random.RandomState(seed)
     labels = np.arange(count) % len(classes)
     labels = labels[np.argsort(random.random_sample(count), kind="stable")]
@@ -151,7 +152,7 @@ def draw(count: int, seed: int, classes: Sequence[str] = CLASSES) -> ImageSet:
 
 
 def _paint(shape: Shape, count: int, random: np.random.RandomState) -> np.ndarray:
-    """`count` pictures of one shape, uint8 [count, 3, SIZE, SIZE]."""
+    """`count` images of one shape, uint8 [count, 3, SIZE, SIZE]."""
 
     def uniform(low: float, high: float, channels: int = 1, size: int = 1) -> np.ndarray:
         numbers = random.random_sample((count, channels, size, size)).astype(np.float32)
@@ -174,22 +175,22 @@ def _paint(shape: Shape, count: int, random: np.random.RandomState) -> np.ndarra
     ground, figure = np.where(negative, light, dark), np.where(negative, dark, light)
     x, y = view(uniform(-16, 16), uniform(-16, 16))
     waves = _wave(x / uniform(8, 40)) * np.where(uniform(0, 1) < 0.5, _wave(y / uniform(8, 40)), 1)
-    picture = ground + waves * np.maximum(uniform(-0.2, 0.2, 3), 0)
+    image = ground + waves * np.maximum(uniform(-0.2, 0.2, 3), 0)
 
     radius = uniform(9, 13)
     room = SIZE / 4 - 0.45 * radius
     x, y = view(room * uniform(-1, 1), room * uniform(-1, 1))
     cover = np.clip(0.5 - radius * shape(x / radius, y / radius), 0, 1)
-    picture += cover * (figure - picture)
+    image += cover * (figure - image)
 
-    # A bar in any colour lies over two pictures in five.
+    # A bar in any colour lies over two images in five.
     x, y = view(uniform(-10, 10), uniform(-10, 10))
     width = np.where(uniform(0, 1) < 0.4, uniform(0.8, 2.5), -1)
     cover = np.clip(0.5 - np.maximum(np.abs(x) - width, np.abs(y) - uniform(4, 16)), 0, 1)
-    picture += cover * (uniform(0, 1, 3) - picture)
+    image += cover * (uniform(0, 1, 3) - image)
 
-    picture += uniform(0, 0.12) * uniform(-1, 1, 3, SIZE)  # noise
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    image += uniform(0, 0.12) * uniform(-1, 1, 3, SIZE)  # noise
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _wave(x: np.ndarray) -> np.ndarray:

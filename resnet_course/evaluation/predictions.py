@@ -1,9 +1,9 @@
-"""`Predictions` of a network on an `ImageSet`, and every metric from them."""
+"""`Predictions` of a network on a set of labelled images, and `evaluate`, which makes them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from resnet_course import machine
 from resnet_course.common.console import progress
-from resnet_course.data.images import ImageSet
-from resnet_course.features.cache import FeaturesError, network_for
-from resnet_course.features.feature_set import FeatureSet
-from resnet_course.inputs.batches import count_batches, eval_batches
+from resnet_course.common.errors import ArgumentError
+from resnet_course.data.images import LabelledSet
+from resnet_course.evaluation.calibration import reliability
+from resnet_course.features import network_for
+from resnet_course.inputs.batches import count_batches, view_batches
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import eval_mode
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a network said about a set of pictures whose labels are known.
+    """What a network said about images whose labels are known.
 
-    logits: float32 [N, C]. labels: int64 [N]. classes: C names. dataset: the name of the picture set.
+    logits: float32 [N, C]. labels: int64 [N]. classes: C names. dataset: the name of the image set.
     """
 
     logits: Tensor
@@ -52,7 +53,7 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """The share of right predictions, 0 to 1."""
+        """The part of the predictions that are right, 0 to 1."""
         return float(self.correct.double().mean())
 
     @property
@@ -66,7 +67,7 @@ class Predictions:
 
     @property
     def per_class(self) -> dict[str, float | None]:
-        """The accuracy on the pictures of each class (its recall); None where there are none."""
+        """The accuracy on the images of each class (its recall); None where there are none."""
         totals = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
         rights = torch.bincount(self.labels[self.correct], minlength=len(self.classes)).tolist()
         return {
@@ -77,25 +78,22 @@ class Predictions:
     def ece(self, bins: int = 15) -> float:
         """Expected calibration error, 0 to 1: how far confidence and accuracy lie apart on average.
 
-        Predictions are sorted into `bins` equal ranges of confidence; the gap between mean confidence and
-        accuracy of each is weighted with its size. Source: Guo et al., 2017 (arXiv 1706.04599).
+        The gap between mean confidence and accuracy in each of `bins` equal ranges of confidence, weighted
+        with its predictions (see `reliability`). Source: Guo et al., 2017 (arXiv 1706.04599).
         """
-        confidence = self.probabilities.max(1).values.double()
-        bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1  # (0, 1/15], (1/15, 2/15], …
-        gaps = torch.zeros(bins, dtype=torch.float64)
-        gaps.index_add_(0, bin_of, confidence - self.correct.double())
-        return float(gaps.abs().sum() / len(self))
+        filled = [b for b in reliability(self, bins) if b.count]
+        return sum(b.count * abs(b.confidence - b.accuracy) for b in filled) / len(self)
 
 
 def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
     """The range of true accuracies that `right` of `total` is compatible with.
 
-    Unlike accuracy ± z · standard error, it stays within 0 and 1 and holds for few pictures.
+    Unlike accuracy ± z · standard error, it stays within 0 and 1 and holds for few images.
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """
     if not 0 <= right <= total or total == 0:
-        raise ValueError(
-            f"{right} right of {total}: there must be at least one picture, and no more right than all"
+        raise ArgumentError(
+            f"{right} right of {total}: there must be at least one image, and no more right than all"
         )
     share = right / total
     centre = share + z * z / (2 * total)
@@ -104,57 +102,25 @@ def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, flo
     return max(0.0, low), min(1.0, high)
 
 
-def evaluate(model: nn.Module, image_set: ImageSet | FeatureSet, recipe: Recipe) -> Predictions:
-    """Run a network over all pictures, in eval mode, as the recipe's input size and normalisation ask.
+def evaluate(model: nn.Module, labelled_set: LabelledSet, recipe: Recipe) -> Predictions:
+    """Run a network over all images, in eval mode, as the recipe's input size, normalisation and views ask.
 
-    Of features it runs the head alone. The model is left in the mode it came in.
-    Raises ValueError for an empty set, FeaturesError for features of another trunk or with too few views.
+    Of features it runs the head alone. It computes on the recipe's engine; the model is left where and in
+    which mode it was, and the results lie on the CPU.
+    Raises ArgumentError for an empty set, FeaturesError for features of another trunk or with too few views.
     """
-    if not len(image_set):
-        raise ValueError(f"{image_set.name} has no pictures to evaluate on")
-    network, engine = network_for(model, image_set), machine.choose(recipe, image_set.kind)
-    engine.place(model)  # outside of inference mode, or its weights could take no gradient afterwards
-    total = count_batches(len(image_set), recipe, train=False)
+    if not len(labelled_set):
+        raise ArgumentError(f"{labelled_set.name} has no images to evaluate on")
+    network, engine = network_for(model, labelled_set), machine.choose(recipe, labelled_set.kind)
+    total = count_batches(len(labelled_set), recipe, train=False)
     logits = []
-    with torch.inference_mode(), eval_mode(model), engine.computing():
-        for views in progress(_views(image_set, recipe), total=total, description="evaluating"):
+    with engine.hosting(model), torch.inference_mode(), eval_mode(model), engine.computing():
+        for views in progress(view_batches(labelled_set, recipe), total=total, description="evaluating"):
             with engine.autocast():
                 logits.append(mean_logits(network, map(engine.place, views)).cpu())
-    return Predictions(torch.cat(logits), image_set.labels, image_set.classes, image_set.name)
-
-
-def _views(image_set: ImageSet | FeatureSet, recipe: Recipe) -> Iterator[list[Tensor]]:
-    """Batch after batch, as many views of it as the recipe asks for."""
-    if isinstance(image_set, ImageSet):
-        for inputs, _ in eval_batches(image_set, recipe):
-            yield views_of(inputs, recipe)
-        return
-    if image_set.views < recipe.test_views:
-        raise FeaturesError(
-            f"the recipe looks at {recipe.test_views} views of a picture, and the features have "
-            f"{image_set.views}; make them with cache_features(model, pictures, recipe, home)"
-        )
-    passes = [eval_batches(image_set, recipe, view) for view in range(recipe.test_views)]
-    for batches in zip(*passes, strict=True):
-        yield [inputs for inputs, _ in batches]
-
-
-def views_of(inputs: Tensor, recipe: Recipe) -> list[Tensor]:
-    """Pictures as they are; with 2 `test_views` mirrored too; with 6 both also moved up left and down right.
-
-    inputs: float32 [N, 3, H, W], as `to_input` returns them. They are moved by 1/32 of their height, and the
-    edge is repeated where nothing is left. Source of the six: Jordan, 2024 (arXiv 2404.00498), section 3.5.
-    """
-    views = [inputs, inputs.flip(-1)]
-    if recipe.test_views > 2:
-        height, width = inputs.shape[2:]
-        by = max(1, height // 32)
-        padded = [F.pad(view, (by,) * 4, mode="replicate") for view in views]
-        for start in (0, 2 * by):
-            views += [view[..., start : start + height, start : start + width] for view in padded]
-    return views[: recipe.test_views]
+    return Predictions(torch.cat(logits), labelled_set.labels, labelled_set.classes, labelled_set.name)
 
 
 def mean_logits(network: nn.Module, views: Iterable[Tensor]) -> Tensor:
-    """The mean of what a network says about several views of the same pictures: float32 [N, C]."""
+    """The mean of what a network says about several views of the same images: float32 [N, C]."""
     return torch.stack([network(inputs).float() for inputs in views]).mean(0)

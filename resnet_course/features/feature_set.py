@@ -1,59 +1,31 @@
-"""`FeatureSet`: what a frozen trunk made of pictures, in a file that is read as it is needed."""
+"""`FeatureSet`: what a frozen trunk made of images, and how it takes their place."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import singledispatch
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnet_course.data.images import LabelledSet
-from resnet_course.inputs.batches import eval_batches, train_batches, train_order
-from resnet_course.recipes import Recipe
-
-
-class ArrayFile:
-    """A numpy array in a .npy file, of which rows are read as they are asked for. The rest stays on the disk.
-
-    Plain reads, not a mapped file: a mapped page counts as memory of the process, and the system maps the
-    pages around it too. A training on features of 1.7 GB stood at 3.1 GB so.
-
-    shape: of the array. dtype: of its numbers.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.file = path.open("rb", buffering=0)
-        np.lib.format.read_magic(self.file)
-        self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(self.file)
-        self.begin = self.file.tell()
-
-    def __del__(self) -> None:
-        if hasattr(self, "file"):
-            self.file.close()
-
-    def rows(self, views: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """array[views[i], places[i]] for every i, as a new array."""
-        rows = np.empty((len(places), *self.shape[2:]), self.dtype)
-        size = rows[:1].nbytes
-        for row, view, place in zip(rows, views.tolist(), places.tolist(), strict=True):
-            self.file.seek(self.begin + (view * self.shape[1] + place) * size)
-            if self.file.readinto(row.reshape(-1).view(np.uint8).data) != size:
-                raise OSError(f"{self.file.name} is shorter than it was: it was changed while it was read")
-        return rows
+from resnet_course.features.store import ArrayFile, FeaturesError
+from resnet_course.inputs.batches import Plan, eval_batches, train_batches, train_order, view_batches
+from resnet_course.transfer import is_frozen, split_at
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet(LabelledSet):
-    """The output of a frozen trunk for labelled pictures; `features.cache_features` makes it.
+    """The output of a frozen trunk for labelled images; `features.cache_features` makes it.
 
-    file: the features, float16 or float32 [V, M, h, w, C]: V views of every picture.
-    places: int64 [N], where each picture of this set stands among the M.
+    file: the features, float16 or float32 [V, M, h, w, C]: V views of every image.
+    places: int64 [N], where each image of this set stands among the M.
     labels: int64 [N], indices into `classes`. classes, name: as in `ImageSet`.
-    stored_size: pixels a side of the stored pictures.
+    stored_size: pixels a side of the stored images.
     train_from: the first part of the network that is not in the trunk.
     trunk: the digest of the trunk's weights.
     """
@@ -73,15 +45,15 @@ class FeatureSet(LabelledSet):
 
     @property
     def views(self) -> int:
-        """How many views of every picture there are."""
+        """How many views of every image there are."""
         return self.file.shape[0]
 
     def subset(self, indices: Tensor) -> FeatureSet:
-        """The pictures at `indices` (int64 [M]), in that order. The file stays the same."""
+        """The images at `indices` (int64 [M], or bool [N]), in that order. The file stays the same."""
         return replace(self, places=self.places[indices], labels=self.labels[indices])
 
     def read(self, indices: Tensor, views: Tensor | int = 0) -> Tensor:
-        """The features of some pictures: float32 [B, C, h, w], channels-last.
+        """The features of some images: float32 [B, C, h, w], channels-last.
 
         indices: int64 [B]. views: which view of each, int64 [B], or one for all.
         """
@@ -90,22 +62,73 @@ class FeatureSet(LabelledSet):
         return torch.from_numpy(rows.astype(np.float32, copy=False)).permute(0, 3, 1, 2)
 
 
-@train_batches.register
+@train_batches.register(FeatureSet)
 def _(
-    feature_set: FeatureSet, recipe: Recipe, generator: torch.Generator, rank: int = 0, world_size: int = 1
+    feature_set: FeatureSet, plan: Plan, generator: torch.Generator, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: of every picture a random one of its views, float32 [B, C, h, w], and its label.
+    """One epoch: of every image a random one of its views, float32 [B, C, h, w], and its label.
 
-    With a single view only the order is drawn, so that is the same as of pictures without augmentation.
+    With a single view only the order is drawn, so it is the same as of images without augmentation.
     """
-    for indices in train_order(len(feature_set), recipe, generator, world_size):
+    for indices in train_order(len(feature_set), plan, generator, world_size):
         shard, views = indices[rank::world_size], 0
         if feature_set.views > 1:
             views = torch.randint(feature_set.views, (len(indices),), generator=generator)[rank::world_size]
         yield feature_set.read(shard, views), feature_set.labels[shard]
 
 
-@eval_batches.register
-def _(feature_set: FeatureSet, recipe: Recipe, view: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    for indices in torch.arange(len(feature_set)).split(recipe.batch_size):
-        yield feature_set.read(indices, view), feature_set.labels[indices]
+@eval_batches.register(FeatureSet)
+def _(feature_set: FeatureSet, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first view of every image, in order."""
+    for indices in torch.arange(len(feature_set)).split(plan.batch_size):
+        yield feature_set.read(indices), feature_set.labels[indices]
+
+
+@view_batches.register(FeatureSet)
+def _(feature_set: FeatureSet, plan: Plan) -> Iterator[list[Tensor]]:
+    if feature_set.views < plan.test_views:
+        raise FeaturesError(
+            f"the recipe looks at {plan.test_views} views of an image, and the features have "
+            f"{feature_set.views}; make them with cache_features(model, image_set, recipe, home)"
+        )
+    for indices in torch.arange(len(feature_set)).split(plan.batch_size):
+        yield [feature_set.read(indices, view) for view in range(plan.test_views)]
+
+
+def network_for(model: nn.Module, labelled_set: LabelledSet) -> nn.Module:
+    """The part of a network that takes a set's batches: all of it for images, the head for features.
+
+    Raises FeaturesError if the features come from another trunk, or the trunk is not frozen.
+    """
+    return _network_for(labelled_set, model)
+
+
+@singledispatch
+def _network_for(labelled_set: LabelledSet, model: nn.Module) -> nn.Module:
+    return model
+
+
+@_network_for.register(FeatureSet)
+def _(feature_set: FeatureSet, model: nn.Module) -> nn.Module:
+    train_from = feature_set.train_from
+    if trunk_digest(model, train_from) != feature_set.trunk:
+        raise FeaturesError(
+            f"the features of {feature_set.name} were made by another trunk than this model's (all before "
+            f"{train_from}); make them again: cache_features(model, …)"
+        )
+    if not is_frozen(model, train_from):
+        raise FeaturesError(
+            f"features take the place of all before {train_from}, but in this model not all of that is "
+            f"frozen: call freeze(model, {train_from!r}), or train on images"
+        )
+    return split_at(model, train_from)[1]
+
+
+def trunk_digest(model: nn.Module, train_from: str) -> str:
+    """A fingerprint of the trunk's weights and BatchNorm statistics."""
+    found = hashlib.sha256(train_from.encode())
+    for name, tensor in split_at(model, train_from)[0].state_dict().items():
+        if not name.endswith("num_batches_tracked"):  # a counter that no output depends on
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().numpy().data)
+    return found.hexdigest()

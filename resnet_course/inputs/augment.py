@@ -1,11 +1,11 @@
-"""Random changes to pictures: to a whole uint8 batch at once, or one by one as in the original.
+"""Random changes to images, to a whole uint8 batch at once, and the one registry of what a recipe may name.
 
-Every picture of a batch gets its own draw; torchvision's transforms draw once for a whole batch. Each
+Every image of a batch gets its own draw; torchvision's transforms draw once for a whole batch. Each
 change comes in two parts: `crop`, `affine`, … apply given parameters and equal torchvision's function
-picture by picture; `random_crop`, `random_affine`, … draw the parameters. torchvision is imported where it is
+image by image; `random_crop`, `random_affine`, … draw the parameters. torchvision is imported where it is
 used, here and elsewhere, because that takes seconds which most starts need not wait for.
 
-What is written here beats torchvision's v2 transforms, called for each picture. Milliseconds for 128 pictures
+What is written here beats torchvision's v2 transforms, called for each image. Milliseconds for 128 images
 of 32 pixels on two cores, here and there: crop 0.8 and 2.7, flip 0.15 and 1.0, rotation 0.6 and 9.5, colours
 0.6 and 9.9, erasing 0.25 and 2.3 (benchmarks/pipeline.py). Where there is little to gain, its own are used.
 """
@@ -14,27 +14,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from resnet_course.common.seeding import seeded
+
 GREY = torch.tensor((124, 116, 104), dtype=torch.uint8).view(3, 1, 1)  # the mean of ImageNet's pixels
 
 
 def crop(images: Tensor, offsets: Tensor, padding: int, border: str = "reflect") -> Tensor:
-    """Pad every side of every picture, then cut out its old size at its own place.
+    """Pad every side of every image, then cut out its old size at its own place.
 
     images: uint8 [N, 3, H, W]. offsets: int64 [2, N], the first row and column kept, 0 to 2 · padding.
-    border: "reflect" mirrors the picture at its edge; "constant" pads with black.
+    border: "reflect" mirrors the image at its edge; "constant" pads with black.
     Returns uint8 [N, 3, H, W].
     """
     n, _, height, width = images.shape
     padded = F.pad(images.float(), (padding,) * 4, mode=border).to(torch.uint8)
     rows = offsets[0, :, None] + torch.arange(height)  # [N, H]
     columns = offsets[1, :, None] + torch.arange(width)  # [N, W]
-    picture = torch.arange(n)[:, None, None]
-    return padded[picture, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    image = torch.arange(n)[:, None, None]
+    return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator, border: str = "reflect") -> Tensor:
@@ -44,7 +48,7 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator, border
 
 
 def random_flip(images: Tensor, generator: torch.Generator, vertical: bool = False) -> Tensor:
-    """Mirror every picture left to right (vertical: upside down) with probability 1/2.
+    """Mirror every image left to right (vertical: upside down) with probability 1/2.
 
     images: uint8 [N, 3, H, W]. Returns uint8 [N, 3, H, W].
     """
@@ -59,18 +63,18 @@ def affine(
     scale: Tensor | None = None,
     border: str = "reflection",
 ) -> Tensor:
-    """Turn every picture counter-clockwise, scale it and move it, sampled once, bilinearly.
+    """Turn every image counter-clockwise, scale it and move it, sampled once, bilinearly.
 
     images: uint8 [N, 3, H, W]. degrees: float [N]. translate: float [2, N], pixels to the right and down.
     scale: float [N], above 1 enlarges. border: "reflection" fills what comes in from outside with the
-        mirrored picture; "zeros" leaves it black.
+        mirrored image; "zeros" leaves it black.
     Returns uint8 [N, 3, H, W].
     """
     n, _, height, width = images.shape
     move = torch.zeros(2, n) if translate is None else translate
     size = torch.ones(n) if scale is None else scale
     cosine, sine = torch.cos(degrees.deg2rad()) / size, torch.sin(degrees.deg2rad()) / size
-    # From a pixel of the result, counted from the middle, to the place in the picture that it shows.
+    # From a pixel of the result, counted from the middle, to the place in the image that it shows.
     x, y = torch.arange(width) - (width - 1) / 2, torch.arange(height) - (height - 1) / 2
     x = x - move[0, :, None]  # [N, W]
     y = y - move[1, :, None]  # [N, H]
@@ -99,7 +103,7 @@ def random_affine(
 def adjust_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
     """Change brightness, then contrast, then saturation, by factors around 1.
 
-    images: uint8 [N, 3, H, W]. The factors: float [N]; 0 gives black, the picture's mean grey, no colour.
+    images: uint8 [N, 3, H, W]. The factors: float [N]; 0 gives black, the image's mean grey, no colour.
     Returns uint8 [N, 3, H, W].
     """
     factors = (factor[:, None, None, None] for factor in (brightness, contrast, saturation))
@@ -116,13 +120,13 @@ def _grey(x: Tensor) -> Tensor:
 
 
 def random_colors(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """`adjust_colors` with three factors a picture, drawn evenly from 1 - strength to 1 + strength."""
+    """`adjust_colors` with three factors an image, drawn evenly from 1 - strength to 1 + strength."""
     factors = 1 + (2 * torch.rand(3, len(images), generator=generator) - 1) * strength
     return adjust_colors(images, *factors.clamp_(min=0))
 
 
 def fill_boxes(images: Tensor, boxes: Tensor, filling: Tensor) -> Tensor:
-    """Replace a box in every picture by what `filling` has there.
+    """Replace a box in every image by what `filling` has there.
 
     images: uint8 [N, 3, H, W]. boxes: int64 [4, N]: top, left, height, width; a height of 0 changes nothing.
     filling: uint8, of a shape that broadcasts to that of images. Returns uint8 [N, 3, H, W].
@@ -136,10 +140,10 @@ def fill_boxes(images: Tensor, boxes: Tensor, filling: Tensor) -> Tensor:
 
 
 def random_erasing(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> Tensor:
-    """Cover a box of every picture with grey: 2 to 33 % of its area, sides from 3:10 to 10:3.
+    """Cover a box of every image with grey: 2 to 33 % of its area, sides from 3:10 to 10:3.
 
     Source: Zhong et al., "Random Erasing Data Augmentation", 2017 (arXiv 1708.04896). torchvision draws
-    again when a box does not fit; here its sides are cut to the picture's.
+    again when a box does not fit; here its sides are cut to the image's.
     """
     n, _, height, width = images.shape
     draws = torch.rand(5, n, generator=generator)
@@ -152,10 +156,17 @@ def random_erasing(images: Tensor, generator: torch.Generator, probability: floa
     return fill_boxes(images, torch.stack([top, left, tall, wide]).long(), GREY)
 
 
+def unmixed(
+    images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images and labels as they are."""
+    return images, labels
+
+
 def mixup(
     images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Lay every picture over another of the batch, each pair with its own share, and mix the labels alike.
+    """Lay every image over another of the batch, each pair with its own weight, and mix the labels alike.
 
     images: uint8 [N, 3, H, W]. labels: int64 [N].
     Returns (images uint8 [N, 3, H, W], labels float32 [N, num_classes], rows that sum to 1).
@@ -171,7 +182,7 @@ def mixup(
 def cutmix(
     images: Tensor, labels: Tensor, num_classes: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Paste a box of another picture of the batch into every picture; the labels mix by area.
+    """Paste a box of another image of the batch into every image; the labels mix by area.
 
     Arguments and returns as in `mixup`.
     Source: Yun et al., "CutMix", 2019 (arXiv 1905.04899), with the box's share drawn evenly from 0 to 1.
@@ -208,73 +219,69 @@ def crop_flip_rotate(images: Tensor, generator: torch.Generator) -> Tensor:
     return random_affine(crop_flip(images, generator), generator, degrees=15)
 
 
-def trivial(images: Tensor, generator: torch.Generator) -> Tensor:
-    """`crop_flip`, then one change of a random kind and strength for every picture.
+def crop_rotate(images: Tensor, generator: torch.Generator) -> Tensor:
+    """`crop_flip_rotate` without the flip."""
+    return random_affine(crop_eighth(images, generator), generator, degrees=15)
 
-    Source: Müller and Hutter, "TrivialAugment", 2021 (arXiv 2103.10158), from torchvision, picture by
-    picture: its 7 ms for 128 pictures leave little to gain.
+
+def trivial(images: Tensor, generator: torch.Generator) -> Tensor:
+    """`crop_flip`, then one change of a random kind and strength for every image.
+
+    Source: Müller and Hutter, "TrivialAugment", 2021 (arXiv 2103.10158), from torchvision, image by
+    image: its 7 ms for 128 images leave little to gain.
     """
     from torchvision.transforms import v2
 
     transform = v2.TrivialAugmentWide()
     seed = int(torch.randint(2**31, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global random numbers
-        torch.manual_seed(seed)
+    with seeded(seed):  # torchvision draws from torch's global random numbers
         return torch.stack([transform(image) for image in crop_flip(images, generator)])
 
 
-# What Recipe.augmentation names; "original" works picture by picture, below.
-AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "none": lambda images, generator: images,
-    "flip": random_flip,
-    "vertical_flip": lambda images, generator: random_flip(images, generator, vertical=True),
-    "crop_flip": crop_flip,
-    "crop_flip_rotate": crop_flip_rotate,
-    "trivial": trivial,
-}
-# The same without their random flip, for `draw_view`.
-UNFLIPPED = {
-    "flip": AUGMENTATIONS["none"],
-    "crop_flip": crop_eighth,
-    "crop_flip_rotate": lambda images, generator: random_affine(
-        crop_eighth(images, generator), generator, degrees=15
-    ),
-}
+@dataclass(frozen=True)
+class Augmentation:
+    """One way to change images at random.
 
-
-def draw_view(name: str, images: Tensor, view: int, generator: torch.Generator) -> Tensor:
-    """View number `view` (from 0) of pictures that are augmented once and kept, instead of anew every epoch.
-
-    Where the augmentation flips at random, the views with odd numbers are mirrored instead, so that two views
-    are never both the same way round. images: uint8 [N, 3, H, W].
+    batch: changes a uint8 batch [N, 3, H, W]; None: it changes image by image, see inputs/original.py.
+    unflipped: the same without its random mirroring; None: `draw_view` draws it as `batch` does.
+    distinct_views: how many views of an image can differ, where nothing else is random.
     """
-    if name not in UNFLIPPED:
-        return AUGMENTATIONS[name](images, generator)
-    return UNFLIPPED[name](images.flip(3) if view % 2 else images, generator)
+
+    batch: Callable[[Tensor, torch.Generator], Tensor] | None
+    unflipped: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    distinct_views: int | None = None
+
+    @property
+    def image_by_image(self) -> bool:
+        """True if it cannot change a batch at once."""
+        return self.batch is None
+
+    def draw_view(self, images: Tensor, view: int, generator: torch.Generator) -> Tensor:
+        """View number `view` (from 0) of images that are augmented once and kept, not again every epoch.
+
+        Instead of mirroring at random, the views with odd numbers are mirrored: two views in a row are never
+        both the same way round. images: uint8 [N, 3, H, W].
+        """
+        if self.unflipped is None:
+            return self.batch(images, generator)
+        return self.unflipped(images.flip(3) if view % 2 else images, generator)
 
 
-# What Recipe.mix names.
-MIXES = {"mixup": mixup, "cutmix": cutmix}
+def unchanged(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The images as they are."""
+    return images
 
 
-def original_pipeline(
-    train: bool,
-    side: int = 32,
-    image_size: int = 224,
-    mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465),
-    std: tuple[float, float, float] = (0.2023, 0.1994, 0.2010),
-) -> Callable:
-    """The published walk-through's transforms, in its order, from a PIL picture to float32 [3, H, W].
+# The one registry: what `Recipe.augmentation` may name, and all that the other rooms need to know of it.
+AUGMENTATIONS = {
+    "none": Augmentation(unchanged, distinct_views=1),
+    "flip": Augmentation(random_flip, unchanged, distinct_views=2),
+    "vertical_flip": Augmentation(partial(random_flip, vertical=True)),
+    "crop_flip": Augmentation(crop_flip, crop_eighth),
+    "crop_flip_rotate": Augmentation(crop_flip_rotate, crop_rotate),
+    "trivial": Augmentation(trivial),
+    "original": Augmentation(None),
+}
 
-    train: the random ones too (crop, resize, flip, rotation); False: resize only.
-    side: pixels a side of the pictures that come in; 32 in CIFAR-10.
-    They draw from torch's global random numbers.
-    """
-    from torchvision import transforms
-
-    resize = transforms.Resize((image_size, image_size))
-    tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
-    if not train:
-        return transforms.Compose([resize, *tensor])
-    crop, flip = transforms.RandomCrop(side, padding=4), transforms.RandomHorizontalFlip(0.5)
-    return transforms.Compose([crop, resize, flip, transforms.RandomRotation(15), *tensor])
+# What `Recipe.mix` may name: each takes (images, labels, num_classes, generator) and returns both.
+MIXES = {"none": unmixed, "mixup": mixup, "cutmix": cutmix}

@@ -1,119 +1,100 @@
-"""Iterates pictures as batches that a network can take, or their features: normalised, channels-last."""
+"""Batches of a set that a network can take: an epoch to learn from, all in order, all in several views.
+
+What is written here is for images. Another kind of set registers its own way of each with these functions, as
+`features` does, so nobody who uses them asks what a set is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import singledispatch
+from typing import Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from resnet_course.data.images import ImageSet
-from resnet_course.inputs.augment import AUGMENTATIONS, MIXES, original_pipeline
-from resnet_course.recipes import Recipe
+from resnet_course.inputs.augment import AUGMENTATIONS, MIXES
+from resnet_course.inputs.original import original_batches
+from resnet_course.inputs.transforms import Format, to_input
+from resnet_course.inputs.views import views_of
 
 
-def to_input(images: Tensor, recipe: Recipe) -> Tensor:
-    """Scale pictures to the recipe's size and normalise them.
+class Plan(Format, Protocol):
+    """What is needed to make batches; a `Recipe` has it."""
 
-    images: uint8 [N, 3, H, W]. Returns float32 [N, 3, image_size, image_size], channels-last.
-    """
-    side = recipe.image_size
-    x = images.contiguous(memory_format=torch.channels_last)
-    if x.shape[-1] != side:
-        # Bytes are scaled several times faster than floats: 128 pictures to 96 pixels and normalised in 1.2
-        # instead of 8.3 ms on two cores. Pillow, too, rounds what it has scaled to bytes.
-        x = F.interpolate(x, (side, side), mode="bilinear", antialias=x.shape[-1] > side)
-    # numpy asks Linux for large pages of memory: 10 instead of 22 ms for 128 pictures of 224 pixels, on two
-    # cores. A row of pixels is one run of memory, so whole rows are multiplied, not triples.
-    numbers = torch.from_numpy(np.empty((len(x), side, side, 3), np.float32)).copy_(x.permute(0, 2, 3, 1))
-    mean, std = (torch.tensor(values).repeat(side) for values in (recipe.mean, recipe.std))
-    numbers.view(len(x), side, 3 * side).mul_(1 / (255 * std)).sub_(mean / std)
-    return numbers.permute(0, 3, 1, 2)
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch."""
+
+    @property
+    def augmentation(self) -> str:
+        """A name in `AUGMENTATIONS`."""
+
+    @property
+    def mix(self) -> str:
+        """A name in `MIXES`."""
+
+    @property
+    def test_views(self) -> int:
+        """How many views of each image `view_batches` gives."""
 
 
-def count_batches(pictures: int, recipe: Recipe, *, train: bool, world_size: int = 1) -> int:
-    """How many batches `train_batches` (train=True) or `eval_batches` yield for so many pictures."""
-    full, rest = divmod(pictures, recipe.batch_size)
-    # BatchNorm cannot learn from a single picture, so a last batch of one (for each process) is left out.
+def count_batches(images: int, plan: Plan, *, train: bool, world_size: int = 1) -> int:
+    """How many batches `train_batches` (train=True) or the others yield of so many images."""
+    full, rest = divmod(images, plan.batch_size)
+    # BatchNorm cannot learn from a single image, so a last batch of one (for each process) is left out.
     return full + (rest >= 2 * world_size if train and full else rest > 0)
 
 
 @singledispatch
 def train_batches(
-    image_set: ImageSet, recipe: Recipe, generator: torch.Generator, rank: int = 0, world_size: int = 1
+    image_set: ImageSet, plan: Plan, generator: torch.Generator, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: every picture once, in random order, augmented.
+    """One epoch: every image once, in random order, augmented.
 
     Of several processes each gets its shard of every batch. All draw the same random numbers for the whole
-    batch, so that the pictures are those that one process would see; the costly part, scaling and
-    normalising, is done for the shard alone.
+    batch, so the images are those that one process would see; the costly part, scaling and normalising, is
+    done for the shard alone.
 
-    image_set: pictures; a `FeatureSet` registers its own way (see features/feature_set.py).
     generator: draws the order and, but for "original", the augmentation.
     rank, world_size: which process this is, from 0, and of how many.
-    Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]; where the recipe mixes
-    pictures, labels float32 [B, C]).
+    Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]; of mixed images labels
+    float32 [B, C]).
     """
-    order = train_order(len(image_set), recipe, generator, world_size)
-    if recipe.augmentation == "original":
-        shards = [indices[rank::world_size] for indices in order]
-        yield from _original_batches(image_set, shards, recipe, train=True)
+    order = train_order(len(image_set), plan, generator, world_size)
+    augmentation, mix = AUGMENTATIONS[plan.augmentation], MIXES[plan.mix]
+    if augmentation.image_by_image:
+        yield from original_batches(image_set, [batch[rank::world_size] for batch in order], plan, train=True)
         return
     for indices in order:
-        images = AUGMENTATIONS[recipe.augmentation](image_set.images[indices], generator)
-        labels = image_set.labels[indices]
-        if recipe.mix != "none":
-            images, labels = MIXES[recipe.mix](images, labels, len(image_set.classes), generator)
-        yield to_input(images[rank::world_size], recipe), labels[rank::world_size]
+        images = augmentation.batch(image_set.take(indices), generator)
+        images, labels = mix(images, image_set.labels[indices], len(image_set.classes), generator)
+        yield to_input(images[rank::world_size], plan), labels[rank::world_size]
 
 
 def train_order(
-    pictures: int, recipe: Recipe, generator: torch.Generator, world_size: int = 1
+    images: int, plan: Plan, generator: torch.Generator, world_size: int = 1
 ) -> tuple[Tensor, ...]:
     """The batches of one epoch as indices, int64 [B] each, in random order."""
-    order = torch.randperm(pictures, generator=generator)
-    order = order[: count_batches(pictures, recipe, train=True, world_size=world_size) * recipe.batch_size]
-    return order.split(recipe.batch_size)
+    order = torch.randperm(images, generator=generator)
+    order = order[: count_batches(images, plan, train=True, world_size=world_size) * plan.batch_size]
+    return order.split(plan.batch_size)
 
 
 @singledispatch
-def eval_batches(image_set: ImageSet, recipe: Recipe, view: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every picture once, in order, as it is. Yields the same as `train_batches`.
-
-    view: which view, where features have several.
-    """
-    order = torch.arange(len(image_set)).split(recipe.batch_size)
-    if recipe.augmentation == "original":
-        yield from _original_batches(image_set, order, recipe, train=False)
+def eval_batches(image_set: ImageSet, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every image once, in order, as it is. Yields the same as `train_batches`."""
+    order = torch.arange(len(image_set)).split(plan.batch_size)
+    if AUGMENTATIONS[plan.augmentation].image_by_image:
+        yield from original_batches(image_set, order, plan, train=False)
         return
     for indices in order:
-        yield to_input(image_set.images[indices], recipe), image_set.labels[indices]
+        yield to_input(image_set.take(indices), plan), image_set.labels[indices]
 
 
-class OriginalImages(Dataset):
-    """The original's data set: one PIL picture at a time through its pipeline."""
-
-    def __init__(self, image_set: ImageSet, recipe: Recipe, train: bool) -> None:
-        self.image_set = image_set
-        side = image_set.images.shape[-1]
-        self.transform = original_pipeline(train, side, recipe.image_size, recipe.mean, recipe.std)
-
-    def __len__(self) -> int:
-        return len(self.image_set)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        from torchvision.transforms.functional import to_pil_image
-
-        image, label = self.image_set[index]
-        return self.transform(to_pil_image(image)), label
-
-
-def _original_batches(
-    image_set: ImageSet, order: Sequence[Tensor], recipe: Recipe, train: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
-    pictures = OriginalImages(image_set, recipe, train)
-    yield from DataLoader(pictures, batch_sampler=[batch.tolist() for batch in order], num_workers=0)
+@singledispatch
+def view_batches(image_set: ImageSet, plan: Plan) -> Iterator[list[Tensor]]:
+    """The batches of `eval_batches` without labels, each as the list of its `test_views` views."""
+    for inputs, _ in eval_batches(image_set, plan):
+        yield views_of(inputs, plan.test_views)

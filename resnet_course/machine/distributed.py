@@ -14,14 +14,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from resnet_course.common.console import quiet, say
+from resnet_course.common.errors import CourseError
+from resnet_course.machine import devices
 
-PATIENCE = datetime.timedelta(hours=2)  # how long the others wait while one decodes pictures or fills a cache
+PATIENCE = datetime.timedelta(hours=2)  # how long the others wait while one decodes images or fills a cache
 
 
 _waiting_here = 0  # processes on this machine that wait for this one
 
 
-class ProcessLost(RuntimeError):
+class ProcessLost(CourseError, RuntimeError):
     """Another process of the run has ended, so that this one cannot go on. The message says what is kept."""
 
 
@@ -54,16 +56,19 @@ def local_world_size() -> int:
 def process_group() -> Iterator[None]:
     """Within it the processes that torchrun started can compute together; all but the first are silent.
 
-    The gradients travel with NCCL between GPUs, with gloo between CPUs. Raises ProcessLost when torchrun
-    ends this process because another one has ended.
+    A block within another one, or within a group that the program has made itself, is part of that group.
+    The gradients travel with NCCL between GPUs. They travel with gloo between CPUs, and between processes
+    that share a GPU, which NCCL refuses. Raises ProcessLost when torchrun ends this process because another
+    one has ended.
     """
-    if not launched():
+    if not launched() or dist.is_initialized():
         yield
         return
     backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(_number("LOCAL_RANK", 0))
-        backend = "cpu:gloo,cuda:nccl"
+    if devices.kind_of(devices.device()) == "cuda":
+        torch.cuda.set_device(devices.device())
+        if local_world_size() <= torch.cuda.device_count():
+            backend = "cpu:gloo,cuda:nccl"
     before = signal.signal(signal.SIGTERM, _stopped)
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
@@ -83,7 +88,7 @@ def _stopped(*_: Any) -> None:
 def local_main_process_first() -> Iterator[None]:
     """One process of every machine runs the block first; the others, after it, find its files made.
 
-    It has the cores of the others meanwhile, because they only wait (see `workers_here`).
+    It has the cores of the others meanwhile, because they only wait (see `thread_multiplier`).
     """
     if world_size() == 1:
         yield
@@ -130,7 +135,7 @@ def broadcast(value: Any) -> Any:
 
 
 def broadcast_buffers(model: nn.Module) -> None:
-    """Give all processes the first one's BatchNorm statistics; each has seen its own pictures only."""
+    """Give all processes the first one's BatchNorm statistics; each has seen its own images only."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)

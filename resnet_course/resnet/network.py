@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3×3 convolution that keeps the picture's size, or halves it with stride 2. BatchNorm has the bias."""
+    """A 3×3 convolution that keeps height and width, or halves them with stride 2. BatchNorm has the bias."""
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
@@ -115,6 +115,11 @@ def initialise(model: nn.Module) -> None:
 def resnet18(num_classes: int = 1000, width: int = 64, dropout: float = 0.0) -> ResNet:
     """ResNet-18: 17 convolutions on the main path and one linear layer."""
     return ResNet((2, 2, 2, 2), num_classes, width, dropout)
+
+
+def resnet34(num_classes: int = 1000, width: int = 64, dropout: float = 0.0) -> ResNet:
+    """ResNet-34: the same four stages, with 3, 4, 6 and 3 blocks in place of 2 each."""
+    return ResNet((3, 4, 6, 3), num_classes, width, dropout)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from resnet_course.common.errors import ArgumentError
 from resnet_course.resnet.network import BasicBlock, conv3x3, initialise
 
 
@@ -24,19 +25,19 @@ class PlainBlock(BasicBlock):
 def stack(
     depth: int, *, skip: bool = True, batchnorm: bool = True, width: int = 16, num_classes: int = 10
 ) -> nn.Sequential:
-    """A network for 32-pixel pictures with `depth` weight layers: one convolution, three stages, one linear.
+    """A network of `depth` weight layers for 32-pixel images: one convolution, three stages, one linear.
 
     depth: 6n + 2, for n blocks a stage: 8, 14, 20, 26, 32, …
     skip: True for residual blocks, False for the same blocks without the sum.
     batchnorm: False leaves every BatchNorm out.
     width: channels of the first stage; the next two have twice and four times as many.
-    Raises ValueError for another depth.
+    Raises ArgumentError for another depth.
     Source: He et al., 2015 (arXiv 1512.03385), section 4.2; there the shortcuts have no parameters, here a
     shortcut that changes the shape is a projection, as in ResNet-18.
     """
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
-        raise ValueError(f"depth is {depth}; it must be 6n + 2, such as 8, 14, 20, 26 or 32")
+        raise ArgumentError(f"depth is {depth}; it must be 6n + 2, such as 8, 14, 20, 26 or 32")
     block = BasicBlock if skip else PlainBlock
     model = nn.Sequential(OrderedDict(conv1=conv3x3(3, width), bn1=nn.BatchNorm2d(width), relu=nn.ReLU()))
     channels = width

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from resnet_course import machine
-from resnet_course.data.images import ImageError, ImageSet, read_image
+from resnet_course.data.images import ImageSet
+from resnet_course.data.reading import ImageError, read_image
 from resnet_course.evaluation.gradcam import grad_cam
 from resnet_course.inputs import augment
 from resnet_course.inputs.batches import to_input
@@ -22,7 +23,7 @@ from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import resnet18
 from resnet_course.resnet.stacks import stack
 from resnet_course.teaching import anatomy, plots
-from resnet_course.transfer.transfer import TRAIN_FROM, freeze
+from resnet_course.transfer import TRAIN_FROM, freeze
 
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:

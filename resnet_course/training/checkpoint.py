@@ -10,15 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnet_course.common.files import write_atomically
 from resnet_course.common.tensors import CheckpointError, read_tensors
 from resnet_course.recipes import Recipe
-from resnet_course.resnet.network import ResNet, resnet18
+from resnet_course.resnet.architecture import ArchitectureError, build, compare, describe_weights
 
-FORMAT = "resnet_course checkpoint 1"
-REQUIRED = {"state_dict": dict, "classes": list, "side": int, "dataset": str, "recipe": dict, "metrics": dict}
+FORMAT, FORMAT_1 = "resnet_course checkpoint 2", "resnet_course checkpoint 1"
+PARTS = {
+    "state_dict": dict,
+    "classes": list,
+    "stored_size": int,
+    "dataset": str,
+    "recipe": dict,
+    "architecture": dict,
+    "metrics": dict,
+    "input": dict,
+    "digests": list,
+    "temperature": int | float,
+    "threshold": int | float | None,
+    "training": dict | None,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +40,18 @@ class Checkpoint:
 
     state_dict: the weights, under torchvision's names.
     classes: the class names, in the order of the outputs.
-    stored_size: pixels a side of the stored pictures that it learned from, before they were scaled to
-        `recipe.image_size`; a new picture goes the same way.
-    dataset: the name of the picture set.
+    stored_size: pixels a side of the stored images that it learned from, before they were scaled to
+        `recipe.image_size`; a new image goes the same way.
+    dataset: the name of the image set.
     recipe: image size, normalisation and how it was trained.
+    architecture: what `resnet.architecture.describe` says of the network; found from the weights if empty.
     metrics: numbers measured on it, by name.
+    input: how images came in, beyond what the recipe says, as plain values.
+    digests: of the sets that it was trained on or chosen by.
+    temperature: what the logits are divided by before the softmax.
+    threshold: the confidence below which the network's answer is that it does not know; None: none is.
     training: what `training.fit` needs to continue; None in a file that is only for predicting.
+    Raises ArchitectureError if the architecture is left out and the weights are those of no network known.
     """
 
     state_dict: dict[str, Tensor]
@@ -40,13 +59,31 @@ class Checkpoint:
     stored_size: int
     dataset: str
     recipe: Recipe
+    architecture: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    input: dict[str, Any] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()
+    temperature: float = 1.0
+    threshold: float | None = None
     training: dict[str, Any] | None = None
 
-    def model(self) -> ResNet:
-        """The network with these weights, in eval mode."""
+    def __post_init__(self) -> None:
+        if not self.architecture:
+            object.__setattr__(self, "architecture", describe_weights(self.state_dict, self.recipe.dropout))
+
+    def model(self) -> nn.Module:
+        """The network with these weights, in eval mode, on the CPU.
+
+        Raises ArchitectureError if weights, classes and architecture do not fit each other.
+        """
         with torch.device("meta"):  # no time and no random numbers are spent on weights that are replaced
-            model = resnet18(len(self.classes), len(self.state_dict["conv1.weight"]), self.recipe.dropout)
+            model = build(self.architecture)
+        if difference := compare(self.state_dict, model.state_dict()):
+            raise ArchitectureError(f"tensors {difference}")
+        if self.architecture["num_classes"] != len(self.classes):
+            raise ArchitectureError(
+                f"{self.architecture['num_classes']} outputs for {len(self.classes)} classes"
+            )
         own = {n: t.float() if t.is_floating_point() else t for n, t in self.state_dict.items()}
         model.load_state_dict({name: tensor.clone() for name, tensor in own.items()}, assign=True)
         return model.eval()
@@ -55,51 +92,47 @@ class Checkpoint:
 def save(path: str | os.PathLike, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint. At every moment `path` holds the old file or the new one, whole.
 
-    The weights are stored on the CPU, contiguous, whatever computed them.
+    All tensors are stored on the CPU, contiguous, whatever computed them.
     """
-    weights = {
-        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
-        for name, tensor in checkpoint.state_dict.items()
-    }
     content = {
         "format": FORMAT,
         "versions": {"torch": str(torch.__version__), "torchvision": metadata.version("torchvision")},
-        "state_dict": weights,
+        **{part: getattr(checkpoint, part) for part in PARTS},
         "classes": list(checkpoint.classes),
-        "side": checkpoint.stored_size,
-        "dataset": checkpoint.dataset,
+        "digests": list(checkpoint.digests),
         "recipe": checkpoint.recipe.to_dict(),
-        "metrics": checkpoint.metrics,
-        "training": checkpoint.training,
     }
-    return write_atomically(path, lambda file: torch.save(content, file))
+    return write_atomically(path, lambda file: torch.save(_on_cpu(content), file))
 
 
 def load(path: str | os.PathLike) -> Checkpoint:
     """Read a checkpoint; every byte is held against its checksum and every tensor against the network.
 
-    The file is read with `weights_only=True`: a pickle that would run code is refused, not run.
+    The file is read with `weights_only=True`: a pickle that would run code is refused, not run. Parts that
+    this version does not know are passed over, and files of the first format are read as well.
     Raises CheckpointError, with one line that says what is wrong.
     """
     path = Path(path)
     content = read_tensors(path)
-    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-        kind = (
-            "a bare state dict; pass it as weights instead" if _is_state_dict(content) else "something else"
-        )
-        raise CheckpointError(f"{path} is no checkpoint of this course: it holds {kind}")
-    for name, kind in REQUIRED.items():
-        if not isinstance(content.get(name), kind):
-            raise CheckpointError(f"{path} is damaged: its part {name!r} is missing or no {kind.__name__}")
+    if not isinstance(content, Mapping) or content.get("format") not in (FORMAT, FORMAT_1):
+        raise CheckpointError(f"{path} is not a checkpoint of this course: it holds {_kind_of(content)}")
+    if content["format"] == FORMAT_1:
+        defaults = {"architecture": {}, "input": {}, "digests": [], "temperature": 1.0, "threshold": None}
+        content = {**defaults, "stored_size": content.get("side"), "training": None, **content}
+    for part, kind in PARTS.items():
+        if part not in content or not isinstance(content[part], kind):
+            name = getattr(kind, "__name__", kind)
+            raise CheckpointError(f"{path} is damaged: its part {part!r} is missing or not a {name}")
+    if not all(isinstance(name, str) for name in (*content["classes"], *content["digests"])):
+        raise CheckpointError(f"{path} is damaged: its classes and digests are not all words")
     try:
         checkpoint = Checkpoint(
-            state_dict=content["state_dict"],
-            classes=tuple(content["classes"]),
-            stored_size=content["side"],
-            dataset=content["dataset"],
-            recipe=Recipe.from_dict(content["recipe"]),
-            metrics=content["metrics"],
-            training=content.get("training"),
+            **{part: content[part] for part in PARTS}
+            | {
+                "classes": tuple(content["classes"]),
+                "digests": tuple(content["digests"]),
+                "recipe": Recipe.from_dict(content["recipe"]),
+            }
         )
         checkpoint.model()
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -109,5 +142,23 @@ def load(path: str | os.PathLike) -> Checkpoint:
     return checkpoint
 
 
-def _is_state_dict(content: Any) -> bool:
-    return isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values())
+def _on_cpu(value: Any) -> Any:
+    """The same nested dicts, lists and tuples with contiguous copies on the CPU in the place of tensors."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(item) for item in value)
+    return value
+
+
+def _kind_of(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return "something else"
+    if any(isinstance(value, Tensor) for value in content.values()):
+        return "a bare state dict; pass it as weights instead"
+    found = content.get("format")
+    if isinstance(found, str) and found.startswith(FORMAT[:-1]):
+        return f"format {found!r}; a version of the course that writes this format can read it"
+    return "something else"

@@ -1,24 +1,17 @@
 """Pretrained weights, a new head, freezing, and the parameters that are tuned."""
 
-from resnet_course.transfer.transfer import (
-    BUILTIN_FILE,
-    TRAIN_FROM,
-    WeightsError,
-    build_model,
-    freeze,
-    fused,
-    imagenet_path,
-    is_frozen,
-    load_weights,
-    parameter_groups,
-    split_at,
-    trunk_of,
-)
+from resnet_course.transfer.build import apply_recipe, build_model
+from resnet_course.transfer.freezing import freeze, is_frozen
+from resnet_course.transfer.parameter_groups import parameter_groups
+from resnet_course.transfer.parts import PARTS, TRAIN_FROM, fused, split_at, trunk_of
+from resnet_course.transfer.weights import BUILTIN_FILE, WeightsError, imagenet_path, load_weights
 
 __all__ = [
     "BUILTIN_FILE",
+    "PARTS",
     "TRAIN_FROM",
     "WeightsError",
+    "apply_recipe",
     "build_model",
     "freeze",
     "fused",

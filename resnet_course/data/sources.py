@@ -1,0 +1,109 @@
+"""Where images come from: one loader for each source that `settings` can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from resnet_course.common.console import say
+from resnet_course.common.download import DownloadError
+from resnet_course.data import cifar10, folder, shapes
+from resnet_course.data.images import DataError, ImageSet, Splits, split_off
+from resnet_course.settings import Settings
+
+SPLITS = ("train", "val", "test")
+VALIDATION = 0.1  # of train, where the data set has no validation split of its own
+TEST = 0.2  # of train, where it has no test split either
+SHAPES_COUNTS = {
+    "reduced": (1_000, 500),
+    "laptop": (10_000, 2_000),
+    "full": (10_000, 2_000),
+}  # train + val, test
+
+
+def load(settings: Settings) -> Splits:
+    """The three splits of the data source that `settings` names, said in one line.
+
+    The validation split is split off from train, stratified, unless the data set brings its own.
+    Raises DataError for a folder that cannot be used, and DownloadError if CIFAR-10 was asked for and
+    cannot be had.
+    """
+    splits, reason = LOADERS[_source(settings)](settings)
+    sizes = f"{len(splits.train):,} train, {len(splits.val):,} validation, {len(splits.test):,} test images"
+    say(f"Data: {splits.train.name} ({reason}); {len(splits.train.classes)} classes, {sizes}.")
+    return splits
+
+
+def load_split(settings: Settings, split: str, stored_size: int | None = None) -> ImageSet:
+    """One split, "train", "val" or "test"; of a folder, only that one is read where it stands alone.
+
+    stored_size: pixels a side at which a folder's images are stored; None: as the folder suggests.
+    Raises what `load` raises.
+    """
+    if split not in SPLITS:
+        raise DataError(f"split is {split!r}; it must be one of: {', '.join(SPLITS)}")
+    if _source(settings) != "folder":
+        return getattr(load(settings), split)
+    directory = _directory(settings)
+    if split != "train" and (directory / split).is_dir():
+        return folder.load_split(directory, split, settings.home, stored_size)
+    return getattr(_folder_splits(settings, stored_size), split)
+
+
+def _source(settings: Settings) -> str:
+    return settings.data.partition(":")[0]
+
+
+def _directory(settings: Settings) -> Path:
+    return Path(settings.data.removeprefix("folder:")).expanduser()
+
+
+def _load_folder(settings: Settings) -> tuple[Splits, str]:
+    return _folder_splits(settings), "as you asked"
+
+
+def _folder_splits(settings: Settings, stored_size: int | None = None) -> Splits:
+    directory = _directory(settings)
+    train, val, test = (folder.load_split(directory, name, settings.home, stored_size) for name in SPLITS)
+    if train is None:
+        raise DataError(f"{directory} has no train folder; it must be DIR/train/<class>/<images>")
+    if test is None:
+        say(f"{train.name} has no test folder: {TEST:.0%} of train are set aside as the test split.")
+        train, test = split_off(train, TEST, settings.seed)
+    # A folder comes sorted by class; learners look at the first test images, and should see all classes.
+    test = test.subset(torch.randperm(len(test), generator=torch.Generator().manual_seed(settings.seed)))
+    if val is None:
+        train, val = split_off(train, VALIDATION, settings.seed)
+    return Splits(train, val, test)
+
+
+def _load_shapes(settings: Settings, reason: str = "they need no download") -> tuple[Splits, str]:
+    train_count, test_count = SHAPES_COUNTS[settings.mode]
+    drawn = shapes.draw(train_count, seed=settings.seed)
+    test = shapes.draw(test_count, seed=settings.seed + 1_000_000)
+    return Splits(*split_off(drawn, VALIDATION, settings.seed), test), reason
+
+
+def _load_cifar10(settings: Settings, patient: bool = True) -> tuple[Splits, str]:
+    reason = "it is on this disk" if cifar10.is_present(settings.home) else "downloaded just now"
+    official, test = cifar10.load(settings.home, patient=patient)
+    return Splits(*split_off(official, VALIDATION, settings.seed), test), reason
+
+
+def _load_auto(settings: Settings) -> tuple[Splits, str]:
+    """CIFAR-10; the shapes if it cannot be had."""
+    try:
+        return _load_cifar10(settings, patient=False)
+    except (DownloadError, OSError) as error:
+        reason = f"because CIFAR-10 cannot be had now: {str(error).splitlines()[0]}"
+        return _load_shapes(settings, reason)
+
+
+LOADERS: dict[str, Callable[[Settings], tuple[Splits, str]]] = {
+    "auto": _load_auto,
+    "cifar10": _load_cifar10,
+    "shapes": _load_shapes,
+    "folder": _load_folder,
+}  # each returns the splits and why these: as many as `settings.DATA_SOURCES`, and folder:PATH

@@ -1,0 +1,100 @@
+"""Predicts how long a recipe will take here, from a few of its own steps."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_course.common.seeding import seeded
+from resnet_course.data.images import ImageSet
+from resnet_course.inputs.batches import eval_batches
+from resnet_course.machine.engine import Engine
+from resnet_course.machine.probing import choose
+from resnet_course.machine.timing import seconds
+from resnet_course.recipes import Recipe
+from resnet_course.resnet.network import resnet18
+from resnet_course.transfer import freeze, fused, split_at, trunk_of
+
+PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
+AT_MOST = 0.4  # seconds for each measurement, of which a recipe has two to four
+
+
+def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int = 64) -> float:
+    """The seconds that `recipe` will take here on so many images, from a few of its own steps.
+
+    images, validation_images: how many are trained on and validated on, every epoch.
+    width: the network's width; the built-in weights have 16.
+
+    It takes about a second for each phase: the steps are of few images, and each kind of step is tried for
+    less than half a second, or once where that takes longer.
+    """
+    with seeded(), torch.inference_mode(False), torch.enable_grad():
+        return sum(_estimate(phase, images, validation_images, width) for phase in recipe.phases)
+
+
+def _estimate(recipe: Recipe, images: int, validation_images: int, width: int) -> float:
+    """The same for one phase."""
+    count = min(recipe.batch_size, max(2, images), max(2, PIXELS // recipe.image_size**2))
+    model = freeze(resnet18(10, width, dropout=recipe.dropout), recipe.train_from)
+    noise = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    image_set = ImageSet(noise, torch.zeros(count, dtype=torch.int64), ("any",), "noise")
+    plan, engine, views = replace(recipe, batch_size=count), choose(recipe), recipe.validation_views
+
+    def inputs() -> Tensor:
+        return next(eval_batches(image_set, plan))[0]
+
+    if recipe.cached_views:
+        trunk, head = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
+        passes = recipe.cached_views * images + views * validation_images
+        once = passes * _forward(trunk, engine, inputs) / count
+        with torch.no_grad():
+            features = engine.place(trunk)(engine.place(inputs()))
+        network, engine, batch = head, choose(recipe, "features"), lambda: features
+    else:
+        once, network, batch = 0.0, model, inputs
+    step, update = _learning(network, engine, batch, image_set.labels)
+    epoch = images * step / count + math.ceil(images / recipe.batch_size) * update
+    if validation_images:
+        epoch += validation_images * views * _forward(network, engine, batch) / count
+    return once + recipe.epochs * epoch
+
+
+def _forward(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) -> float:
+    """Seconds to send a batch through, without gradients."""
+    engine.place(network).eval()
+
+    @torch.inference_mode()
+    def step() -> None:
+        with engine.autocast():
+            network(engine.place(batch()))
+
+    with engine.computing():
+        return statistics.median(seconds(step, times=3, at_most=AT_MOST))
+
+
+def _learning(
+    network: nn.Module, engine: Engine, batch: Callable[[], Tensor], labels: Tensor
+) -> tuple[float, float]:
+    """Seconds for the gradients of a batch, and for the optimiser to change the weights.
+
+    Two numbers, because the second does not grow with the batch.
+    """
+    engine.place(network).train()
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-5)
+    labels = labels.to(engine.device)
+
+    def gradients() -> None:
+        optimizer.zero_grad()
+        with engine.autocast():
+            logits = network(engine.place(batch()))
+        F.cross_entropy(logits.float(), labels).backward()
+
+    with engine.computing():
+        step = statistics.median(seconds(gradients, times=3, at_most=AT_MOST))
+        return step, statistics.median(seconds(optimizer.step, times=3, at_most=AT_MOST / 4))

@@ -1,0 +1,250 @@
+"""Measures in two seconds what computes fastest here, and again when the pace says that this was wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+
+from resnet_course.common.console import say
+from resnet_course.common.seeding import seeded
+from resnet_course.machine import devices, distributed
+from resnet_course.machine.engine import FORMATS, Engine
+from resnet_course.machine.limits import memory_free, threads_here
+from resnet_course.machine.memory import keeping_memory
+from resnet_course.machine.timing import SECONDS, StepTimer, Way, operations, seconds
+from resnet_course.settings import Settings
+
+KINDS = ("images", "features")
+ROUNDS, THREAD_ROUNDS = 4, 2  # of one step of every candidate in turn, so that a busy moment hits all
+SIDE = 128  # of the tiny matrices that tell whether bf16 is emulated
+EMULATED = 3  # times as long as in fp32; where bf16 is emulated, a product takes 20 to 500 times as long
+SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
+LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again is no more than a twentieth
+
+
+class Demands(Protocol):
+    """The fields of a recipe that decide how it is computed; "auto" leaves one to the probe."""
+
+    @property
+    def precision(self) -> str:
+        """ "auto", "fp32" or "bf16"."""
+
+    @property
+    def memory_format(self) -> str:
+        """ "auto", "channels_last" or "contiguous"."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a few training steps of parts of ResNet-18 told about this machine.
+
+    Of a slow or busy machine some measurements may be missing, never the first of `milliseconds`.
+
+    cores: that this process may use. memory_free: bytes.
+    milliseconds: of one step on images by (precision, memory format), on `threads` threads.
+    by_threads: of the first of these, by the number of threads.
+    operations: floating-point operations in one step.
+    features: milliseconds of one step on features, by (precision, memory format).
+    bf16_gain: how many times as fast as in fp32 a tiny matrix product is in bf16. Where that says that the
+        processor has to emulate bf16, nothing else was measured in it.
+    """
+
+    cores: int
+    memory_free: int
+    milliseconds: dict[tuple[str, str], float]
+    by_threads: dict[int, float]
+    operations: int
+    features: dict[tuple[str, str], float]
+    bf16_gain: float = 1.0
+
+    @property
+    def fastest(self) -> tuple[str, str]:
+        """The precision and the memory format that were fastest."""
+        return min(self.milliseconds, key=self.milliseconds.get)
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that was fastest."""
+        return min(self.by_threads, key=self.by_threads.get)
+
+    def gigaflops(self, precision: str) -> float:
+        """Billions of floating-point operations a second in a precision, in its better memory format.
+
+        Of an emulated bf16 it is that of fp32, times what the tiny product told.
+        """
+        times = [ms for (p, _), ms in self.milliseconds.items() if p == precision]
+        return self.operations / 1e6 / min(times) if times else self.gigaflops("fp32") * self.bf16_gain
+
+    def channels_last_gain(self, precision: str) -> float | None:
+        """How many times as fast as in contiguous memory a step is in channels-last memory, if both are known."""
+        times = [self.milliseconds.get((precision, layout)) for layout in ("contiguous", "channels_last")]
+        return times[0] / times[1] if all(times) else None
+
+    def __str__(self) -> str:
+        speeds = " and ".join(f"{self.gigaflops(p):,.2g} GFLOP/s in {p}" for p in ("fp32", "bf16"))
+        fastest, gain = self.fastest, self.channels_last_gain(self.fastest[0])
+        compared = (
+            f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
+        )
+        return (
+            f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; {layouts}"
+            f"fastest: {fastest[0]}, {fastest[1].replace('_', '-')}, threads: {self.threads}"
+        )
+
+
+def probe() -> Probe:
+    """Time training steps of parts of ResNet-18 in every way: once a process, two seconds and one last step.
+
+    Measured, because flags lie: bf16 without the processor's bf16 instructions is slower than fp32, and a
+    second thread on a core that something else keeps busy makes a step ten times slower. The parts are the
+    real thing, for a single convolution would choose wrongly: layer4's small maps are faster in bf16 in
+    contiguous memory, the large maps before it in channels-last memory.
+    Processes that train together use what the first of them measured; all must ask at the same point.
+    """
+    return _of_all(distributed.world_size())
+
+
+@functools.cache
+def _of_all(world_size: int) -> Probe:
+    """One probe for each size of the process group: a process may have asked before it joined one."""
+    return distributed.broadcast(_measure())
+
+
+@functools.cache
+def _measure() -> Probe:
+    """What this process measures for itself."""
+    say("Measuring this machine for two seconds …")
+    with _undisturbed():
+        timer, on = StepTimer(), devices.device()
+        gain = _bf16_gain(on)
+        timer.time(
+            [("images", Engine(on, "fp32", "channels_last", n)) for n in _thread_counts(on)], THREAD_ROUNDS
+        )
+        by_threads = timer.by_threads()
+        threads = min(by_threads, key=by_threads.get)
+        precisions = ("fp32", "bf16") if gain > 1 / EMULATED else ("fp32",)
+        engines = [Engine(on, precision, layout, threads) for precision in precisions for layout in FORMATS]
+        timer.time([(kind, engine) for kind in KINDS for engine in engines], ROUNDS)
+    return Probe(
+        cores=threads_here(),
+        memory_free=memory_free(),
+        milliseconds=timer.by_way("images", threads),
+        by_threads=by_threads,
+        operations=operations(on),
+        features=timer.by_way("features", threads),
+        bf16_gain=gain,
+    )
+
+
+def choose(demands: Demands, kind: str = "images") -> Engine:
+    """The engine for a recipe: what it demands, and by measurement where it says "auto".
+
+    kind: "images" or "features", that which it will compute.
+    """
+    on, precision, memory_format = devices.device(), demands.precision, demands.memory_format
+    if "auto" not in (precision, memory_format):
+        return Engine(on, precision, memory_format, threads_here())
+    probed = probe()
+    ways = probed.features if kind == "features" else probed.milliseconds
+    fitting = [way for way in ways if precision in ("auto", way[0]) and memory_format in ("auto", way[1])]
+    if fitting:
+        precision, memory_format = min(fitting, key=ways.get)
+    elif precision == "auto":  # there was no time to measure it, or bf16 is demanded though it is emulated
+        precision = "bf16" if probed.bf16_gain > 1 else "fp32"
+    if memory_format == "auto":
+        memory_format = "channels_last"
+    layer4_format = None
+    if kind == "images" and demands.memory_format == "auto":
+        layer4_format = _fastest_layout(probed.features, precision, memory_format)
+    return Engine(
+        on,
+        precision,
+        memory_format,
+        probed.threads,
+        None if layer4_format == memory_format else layer4_format,
+    )
+
+
+def needs_retuning(engine: Engine, seconds_per_image: Sequence[float], epoch_seconds: float) -> bool:
+    """Whether `retune` is due before the next epoch: the pace says that the engine may be wrong by now.
+
+    seconds_per_image: of the epochs that the engine computed, in their order, of one phase.
+    epoch_seconds: of the last of them; one that is shorter than 20 measurements is not worth one.
+
+    It is due if the last epoch was 1.25 times as slow as the best (something else keeps the machine busy) or
+    as fast as the one before (something has ended), or if the engine leaves cores idle, which mostly means
+    that the machine was busy when it was chosen.
+    """
+    if not seconds_per_image or epoch_seconds < LONG_ENOUGH:
+        return False
+    last, before = seconds_per_image[-1], seconds_per_image[-2:][0]
+    idle = engine.threads is not None and engine.threads < threads_here()
+    return idle or last > SLOWER * min(seconds_per_image) or before > SLOWER * last
+
+
+def retune(engine: Engine, demands: Demands, kind: str = "images") -> Engine:
+    """The engine with threads and layout measured again, on the same device and in the same precision.
+
+    demands: the recipe; a layout that it demands stays. kind: "images" or "features", what it computes.
+    It takes as long as a probe. Processes that train together get the same engine; all must call it.
+    """
+    say("Measuring this machine again for two seconds …")
+    with _undisturbed():
+        timer, plain = StepTimer(), replace(engine, layer4_format=None)
+        counts = _thread_counts(engine.device)
+        timer.time([(kind, replace(plain, threads=count)) for count in counts], THREAD_ROUNDS)
+        by_threads = timer.by_threads()
+        plain = replace(plain, threads=min(by_threads, key=by_threads.get))
+        tuned = replace(engine, threads=plain.threads)
+        if demands.memory_format == "auto":
+            kinds = KINDS if kind == "images" else (kind,)
+            layouts = [replace(plain, memory_format=layout) for layout in FORMATS]
+            timer.time([(k, one) for k in kinds for one in layouts], ROUNDS)
+            best = {
+                k: _fastest_layout(timer.by_way(k, plain.threads), engine.precision, engine.memory_format)
+                for k in kinds
+            }
+            tuned = _with_layer4(replace(tuned, memory_format=best[kind]), best["features"])
+    return distributed.broadcast(tuned)
+
+
+def _fastest_layout(times: dict[Way, float], precision: str, otherwise: str) -> str:
+    """The fastest memory format in a precision, or the other one where not all have been measured."""
+    known = {layout: ms for (p, layout), ms in times.items() if p == precision}
+    return min(known, key=known.get) if len(known) == len(FORMATS) else otherwise
+
+
+def _with_layer4(engine: Engine, memory_format: str) -> Engine:
+    return replace(engine, layer4_format=None if memory_format == engine.memory_format else memory_format)
+
+
+def _thread_counts(on: str) -> list[int]:
+    """The numbers of threads to try, ascending: on a busy machine the first are the quickest to try."""
+    most = threads_here()
+    fixed = Settings.from_env().threads is not None or devices.kind_of(on) != "cpu"
+    return [most] if fixed else sorted({1, max(1, most // 2), most})
+
+
+def _bf16_gain(on: str) -> float:
+    """How many times as fast a tiny matrix product is in bf16 as in fp32."""
+    times = {}
+    with Engine(on, "fp32", "contiguous", 1).computing():  # on a busy machine two threads take 40 ms to meet
+        for dtype in (torch.float32, torch.bfloat16):
+            matrix = torch.ones(SIDE, SIDE, dtype=dtype, device=on)
+            times[dtype] = min(seconds(lambda matrix=matrix: matrix @ matrix, times=3, at_most=0.1))
+    return times[torch.float32] / times[torch.bfloat16]
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within it steps can be timed: with gradients wherever it is called, the caller's random numbers kept.
+
+    Memory is kept around all steps, so that no step's time holds what giving it back and finding it costs.
+    """
+    with seeded(), torch.inference_mode(False), torch.enable_grad(), keeping_memory():
+        yield

@@ -1,0 +1,42 @@
+"""Named sets of hyper-parameters, and what their words mean. Does no work."""
+
+from resnet_course.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD
+from resnet_course.recipes.named import (
+    FEW,
+    FULL,
+    FULL_FIRST,
+    LAPTOP,
+    ORIGINAL,
+    PLAIN,
+    RECIPES,
+    REDUCED,
+    STACK,
+    for_mode,
+    plain_for_mode,
+)
+from resnet_course.recipes.optimizers import OPTIMIZERS
+from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError
+from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
+
+__all__ = [
+    "FEW",
+    "FULL",
+    "FULL_FIRST",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "LAPTOP",
+    "LEGAL",
+    "OPTIMIZERS",
+    "ORIGINAL",
+    "PLAIN",
+    "RECIPES",
+    "REDUCED",
+    "SCHEDULES",
+    "STACK",
+    "Recipe",
+    "RecipeError",
+    "for_mode",
+    "one_cycle",
+    "plain_for_mode",
+    "plateau",
+]

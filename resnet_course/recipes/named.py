@@ -1,0 +1,113 @@
+"""The recipes that the course uses, the reason beside each value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from resnet_course.recipes.recipe import Recipe
+
+# The published walk-through, exactly: the yardstick for all that follows. About four hours on two cores.
+ORIGINAL = Recipe(
+    name="original",
+    image_size=224,
+    augmentation="original",
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2023, 0.1994, 0.2010),  # the mean of the pictures' own stds, not the std of all pixels
+    train_from="layer4",
+    dropout=0.5,
+    epochs=10,
+    batch_size=32,
+    learning_rate=5e-4,
+    weight_decay=1e-4,
+    decay_all=True,
+    schedule="plateau",
+    precision="fp32",
+    memory_format="contiguous",
+    batchnorm_moves=True,
+    select_on_test=True,
+)
+
+# A good result in minutes on an ordinary processor. The values come from benchmarks/frontier.py.
+LAPTOP = Recipe(
+    name="laptop",
+    image_size=96,  # a fifth of the work of 224 pixels; the network pools whatever it is given
+    augmentation="flip",  # two views, so two passes through the trunk; a crop for every epoch would be four
+    train_from="layer4",  # all before it knows photographs already, and is computed once
+    cached_views=2,
+    epochs=4,
+    batch_size=128,
+    learning_rate=1e-3,
+    test_views=2,  # twice the small cost of a forward pass, for a second opinion
+)
+
+# For own pictures, from ten to a few hundred of each class: seconds.
+FEW = replace(
+    LAPTOP,
+    name="few",
+    image_size=128,  # with few pictures the trunk pass is short whatever the size
+    epochs=12,  # few pictures make short epochs
+    batch_size=32,  # and small batches more steps
+)
+
+# The best in about twenty minutes: two trainings, each down to a rate of zero, because after the first it is
+# worth using already; the second looks closer. Small pictures first: in the beginning there is much to learn
+# that does not need the large ones.
+FULL_FIRST = Recipe(
+    name="full, first phase",
+    image_size=128,
+    train_from="layer3",
+    epochs=4,
+    batch_size=128,
+    learning_rate=1e-3,  # for the new head
+    layer_decay=0.6,  # so layer4 learns with 0.6 of that, and layer3 with 0.36
+    test_views=6,
+)
+FULL = replace(
+    FULL_FIRST,
+    name="full",
+    image_size=160,  # most is learned already, and a closer look finds the rest
+    epochs=3,
+    learning_rate=5e-4,  # what is learned already is to be mended, not replaced
+    first=FULL_FIRST,
+)
+
+# Seconds, for tests: small pictures, and nothing chosen by a measurement, so that every run is the same.
+REDUCED = Recipe(
+    name="reduced",
+    image_size=32,
+    train_from="all",
+    epochs=3,
+    batch_size=64,
+    learning_rate=2e-3,
+    precision="fp32",
+    memory_format="channels_last",
+)
+
+# For experiments that change one thing at a time: all layers, random crops, nothing computed beforehand.
+PLAIN = Recipe(name="plain", image_size=64, epochs=2, test_views=2)
+
+# For the small stacks of notebook 01, which are compared by their training error: nothing is drawn at random
+# but the weights and the order, and the learning rate is one that suits plain and residual stacks alike.
+STACK = Recipe(
+    name="stack",
+    image_size=32,
+    augmentation="none",
+    train_from="all",
+    epochs=5,
+    batch_size=24,
+    learning_rate=2e-3,
+    precision="fp32",
+    memory_format="channels_last",
+)
+
+RECIPES = {recipe.name: recipe for recipe in (ORIGINAL, LAPTOP, FULL, FEW, REDUCED)}
+
+
+def for_mode(mode: str) -> Recipe:
+    """The recipe that the notebooks train with in a mode: "reduced", "laptop" or "full"."""
+    return RECIPES[mode]
+
+
+def plain_for_mode(mode: str) -> Recipe:
+    """The recipe that the notebooks' small experiments start from in a mode."""
+    return REDUCED if mode == "reduced" else PLAIN

@@ -1,0 +1,165 @@
+"""One phase of a recipe, ready to be trained: what learns, on what, and by which optimiser."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from resnet_course import machine
+from resnet_course.common.console import say
+from resnet_course.common.durations import format_duration
+from resnet_course.common.errors import ArgumentError
+from resnet_course.data.images import LabelledSet
+from resnet_course.features import cache_features, network_for
+from resnet_course.machine import Engine, distributed
+from resnet_course.recipes import OPTIMIZERS, SCHEDULES, Recipe
+from resnet_course.settings import Settings
+from resnet_course.training.averaging import WeightAverage
+from resnet_course.transfer import apply_recipe, parameter_groups
+
+if TYPE_CHECKING:
+    from resnet_course.training.state import Run
+
+SEEDS_APART = 1_000_003  # a prime, so that a later phase does not draw what another seed drew in the first
+
+
+@dataclass
+class Phase:
+    """What one phase needs, made once at its beginning.
+
+    recipe: of this phase. start: how many epochs came before it.
+    train, val: what it learns from and validates on: images, or their features.
+    model: the whole network. network: the part of it that takes their batches.
+    preparation_seconds: for features, before its first epoch.
+    paces: seconds for each image, of every epoch so far.
+    """
+
+    recipe: Recipe
+    start: int
+    train: LabelledSet
+    val: LabelledSet
+    model: nn.Module
+    network: nn.Module
+    engine: Engine
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage
+    generator: torch.Generator
+    preparation_seconds: float = 0.0
+    paces: list[float] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+    began_after: int = 0  # epochs, of all phases
+
+    def left(self, run: Run) -> int:
+        """How many of its epochs are left."""
+        return self.start + self.recipe.epochs - len(run.epochs)
+
+    def set_learning_rate(self, run: Run, step: int, steps: int) -> None:
+        """Set the rate for a step, 1 to `steps` of this epoch, as the recipe's schedule says.
+
+        The schedule is read in the middle of the step: at its end the last step would have a rate of 0.
+        """
+        done = (len(run.epochs) - self.start + (step - 0.5) / steps) / self.recipe.epochs
+        accuracies = [entry["val_accuracy"] for entry in run.epochs[self.start :]]
+        factor = SCHEDULES[self.recipe.schedule](done, accuracies)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * factor * group["rate"]
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the parts that learn fastest, at the last step."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
+
+    def time_left(self, run: Run, step: int, steps: int) -> str:
+        """What is left of this phase, from its own pace so far."""
+        done = len(run.epochs) + step / steps
+        pace = (time.perf_counter() - self.began) / (done - self.began_after)
+        return f"about {format_duration((self.start + self.recipe.epochs - done) * pace)} left"
+
+    def retune(self) -> None:
+        """Choose threads and memory layout again where the pace says that they are wrong; not precision.
+
+        A choice was made in a moment, which may have been a busy one, and an epoch can take half an hour.
+        """
+        seconds = self.paces[-1] * len(self.train) if self.paces else 0.0
+        if distributed.broadcast(machine.needs_retuning(self.engine, self.paces, seconds)):
+            self.engine = machine.retune(self.engine, self.recipe, self.train.kind)
+            self.engine.place(self.model)
+            self.paces.clear()
+
+
+@contextmanager
+def entered_phase(
+    run: Run, train: LabelledSet, val: LabelledSet, home: str | os.PathLike | None
+) -> Iterator[Phase]:
+    """The phase in which the run's next epoch lies; within the block the model is where it is computed."""
+    model, done = run.model, len(run.epochs)
+    start, recipe = run.recipe.phase_after(done)
+    run.load(run.progress.best if done == start else run.progress.last)
+    as_given = _what_is_trained(model)
+    apply_recipe(model, recipe)
+    if not done and _what_is_trained(model) != as_given:
+        say(
+            f"The model is brought in line with the recipe {recipe.name}: train_from {recipe.train_from}, "
+            f"dropout {recipe.dropout:g}."
+        )
+    began = time.perf_counter()
+    train, val = _sets(model, train, val, recipe, home)
+    preparation_seconds = time.perf_counter() - began if train.kind != run.kind else 0.0
+    engine = machine.choose(recipe, train.kind)
+    with engine.hosting(model):
+        seed = recipe.seed + start * SEEDS_APART
+        torch.manual_seed(seed + distributed.rank())  # dropout draws from torch's global numbers
+        phase = Phase(
+            recipe=recipe,
+            start=start,
+            train=train,
+            val=val.subset(distributed.shard(torch.arange(len(val))))
+            if distributed.world_size() > 1
+            else val,
+            model=model,
+            network=distributed.data_parallel(network_for(model, train)),
+            engine=engine,
+            optimizer=make_optimizer(model, recipe),
+            average=WeightAverage(model, recipe.average),
+            generator=torch.Generator().manual_seed(seed),
+            preparation_seconds=preparation_seconds,
+            began_after=done,
+        )
+        if done > start:
+            run.restore(phase)
+        yield phase
+
+
+def _what_is_trained(model: nn.Module) -> tuple[set[str], float]:
+    """The names of the parameters that are not frozen, and the dropout's probability."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return trained, getattr(getattr(model, "dropout", None), "p", 0.0)
+
+
+def _sets(
+    model: nn.Module, train: LabelledSet, val: LabelledSet, recipe: Recipe, home: str | os.PathLike | None
+) -> tuple[LabelledSet, LabelledSet]:
+    """What a phase learns from and validates on: the sets as they are, or their features."""
+    if not recipe.cached_views or train.kind == "features":
+        return train, val
+    # All processes measure now, together: in the block where one works first, none could wait for another.
+    machine.choose(recipe)
+    home = Settings.from_env().home if home is None else home
+    with distributed.local_main_process_first():
+        features = cache_features(model, train, recipe, home, views=recipe.cached_views)
+        return features, cache_features(model, val, recipe, home)
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the parameters that are not frozen. Raises ArgumentError if all are."""
+    groups = parameter_groups(model, recipe.weight_decay, recipe.decay_all, recipe.layer_decay)
+    if not groups:
+        raise ArgumentError("every parameter of the model is frozen; build it with a later train_from")
+    return OPTIMIZERS[recipe.optimizer](groups, recipe.learning_rate)

@@ -1,0 +1,35 @@
+"""Which images a training learns from, and whether they fit the model."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from resnet_course.data.images import DataError, ImageSet, LabelledSet, Splits, concatenate
+from resnet_course.machine import distributed
+from resnet_course.recipes import Recipe
+
+
+def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
+    """The images that `fit` learns from, and those that it chooses the best epoch with: train and val.
+
+    A recipe with the flaw `select_on_test` learns from both and chooses on test.
+    """
+    if recipe.select_on_test:
+        return concatenate(splits.train, splits.val), splits.test
+    return splits.train, splits.val
+
+
+def check_sets(model: nn.Module, train: LabelledSet, val: LabelledSet, recipe: Recipe) -> None:
+    """Raise DataError in one line unless the sets are large enough and fit each other, model and recipe."""
+    least = 2 * distributed.world_size()
+    if len(train) < least or len(val) < 1:
+        raise DataError(
+            f"{len(train)} images to train on and {len(val)} to validate on; it takes at least {least} and 1"
+        )
+    if train.kind == "features" and any(phase.mix != "none" for phase in recipe.phases):
+        raise DataError(f"mix is {recipe.mix!r}, and features cannot be mixed as images are; take 'none'")
+    if train.classes != val.classes or model.fc.out_features != len(train.classes):
+        raise DataError(
+            f"train has {len(train.classes)} classes, val {len(val.classes)}, the model "
+            f"{model.fc.out_features} outputs; all three must agree, in names and order"
+        )
