@@ -103,9 +103,23 @@ def test_a_plain_block_that_changes_the_shape_cannot_go(pictures):
         anatomy.without_block(plain, "layer2.0")
 
 
-def test_latencies_have_a_line_for_each_network(model):
-    found = anatomy.latencies({"small": model, "large": stack(38, width=16)}, 32, rounds=3)
-    assert 0 < found["small"] < found["large"]
+def test_latencies_are_medians_without_the_warm_up(monkeypatch):
+    now = 0.0
+
+    class Takes(torch.nn.Module):
+        """A network that takes as many milliseconds as it is told, call by call."""
+
+        def __init__(self, *milliseconds):
+            super().__init__()
+            self.left = list(milliseconds)
+
+        def forward(self, picture):
+            nonlocal now
+            now += self.left.pop(0) / 1000
+
+    monkeypatch.setattr(anatomy.time, "perf_counter", lambda: now)
+    found = anatomy.latencies({"small": Takes(90, 1, 80, 2), "large": Takes(90, 5, 4, 70)}, 32, rounds=3)
+    assert found == pytest.approx({"small": 2, "large": 5})
 
 
 def test_the_network_stays_as_it_was(model, pictures):
