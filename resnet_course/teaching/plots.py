@@ -14,7 +14,7 @@ from resnet_course.data.images import ImageSet
 from resnet_course.data.reading import read_image
 from resnet_course.evaluation import Bin
 from resnet_course.evaluation.predictions import Predictions
-from resnet_course.prediction import Picture, Prediction
+from resnet_course.prediction import ImageSource, Prediction
 from resnet_course.training.loop import History
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
@@ -89,7 +89,7 @@ def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, co
     return figure
 
 
-def prediction(picture: Picture, view: Tensor, prediction: Prediction) -> Figure:
+def prediction(picture: ImageSource, view: Tensor, prediction: Prediction) -> Figure:
     """A picture, what the network gets to see of it, and the probability of every class.
 
     picture: what `Classifier.predict` takes. view: uint8 [3, side, side], as `Classifier.view` returns it.
