@@ -4,13 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from figure_kinds import KINDS, ONLY_IMAGES, bins, history, images, predictions
 from PIL import Image
 
+from resnet_course.common.errors import ArgumentError
 from resnet_course.data import shapes
-from resnet_course.evaluation import Bin, Predictions
 from resnet_course.prediction import Prediction
 from resnet_course.teaching import plots
-from resnet_course.training import History
+from resnet_course.teaching.plots.palette import MUTED, VALIDATION
 
 
 @pytest.fixture(autouse=True)
@@ -19,39 +20,69 @@ def close_figures():
     plt.close("all")
 
 
-def history(errors=(0.9, 0.5)):
-    keys = ("train_loss", "val_loss", "val_accuracy")
-    entries = [
-        {"epoch": n, "train_accuracy": 1 - error, "seconds": 31.0, **dict.fromkeys(keys, 0.5)}
-        for n, error in enumerate(errors, start=1)
-    ]
-    return History(entries)
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
 
 
-def predictions(count=20):
-    logits = torch.eye(10)[torch.arange(count) % 10] * 5
-    labels = (torch.arange(count) + (torch.arange(count) < 3)) % 10  # the first three are wrong
-    return Predictions(logits, labels, shapes.CLASSES, "shapes")
+def test_every_kind_of_figure_is_among_the_examples():
+    assert set(KINDS) == set(plots.__all__) - {"finish", "subplots", "to_array"}
+
+
+def test_every_figure_is_described_in_words_and_numbers(kind):
+    alt = KINDS[kind](0.5).alt
+    assert alt.endswith(".") and 40 < len(alt) < 600 and "\n" not in alt
+    assert any(character.isdigit() for character in alt)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite_are_refused_and_named(kind, value):
+    if kind in ONLY_IMAGES:
+        pytest.skip("it draws whole numbers")
+    with pytest.raises(ArgumentError, match=rf"^plots\.{kind}: .+ is {value}; only finite numbers") as caught:
+        KINDS[kind](value)
+    assert "\n" not in str(caught.value) and not plt.get_fignums(), "nothing is left half-drawn"
+
+
+def test_the_message_says_which_value_is_not_finite():
+    with pytest.raises(ArgumentError, match=r"bars: x → b is nan"):
+        plots.bars({"x": {"a": 1.0, "b": float("nan")}}, "title", "metres")
+    with pytest.raises(ArgumentError, match=r"lines: one → 10\[1\] is nan"):
+        plots.lines({"one": {10: [0.1, float("nan")]}}, "title", "x", "y")
+    weights = torch.zeros(4, 3, 2, 2)
+    weights[2, 1, 0, 1] = float("inf")
+    with pytest.raises(ArgumentError, match=r"filters: weights\[2, 1, 0, 1\] is inf"):
+        plots.filters(weights, "edges")
+
+
+def test_the_description_has_the_main_numbers():
+    figure = plots.bars({"x": {"a": 1.0, "b": 2.5}}, "title", "metres", line=0.5)
+    assert figure.alt == "title. Bars of metres. x: a 1 and b 2.5. A line across marks 0.5."
+    figure = plots.lines({"one": {10: [0.2, 0.4], 1000: 0.6}}, "two\nlines", "x", "y", percent=True)
+    assert figure.alt == "two lines. Lines of y against x: one from 30% at 10 to 60% at 1,000."
+    figure = plots.confusion(torch.tensor([[8, 2], [0, 9]]), ("cat", "dog"), "title")
+    assert figure.alt.endswith("17 of 19 images are right; most often cat is called dog (2 times).")
+    assert "no image is wrong" in plots.confusion(torch.eye(2).long(), ("cat", "dog"), "title").alt
 
 
 def test_samples_have_a_row_for_each_class():
     figure = plots.samples(shapes.draw(50, 0), per_class=3)
     assert [axis.get_ylabel() for axis in figure.axes] == list(shapes.CLASSES)
-    assert "shapes: 10 classes, 50 pictures" in figure.get_suptitle()
+    assert "shapes: 10 classes, 50 images" in figure.get_suptitle()
 
 
 def test_history_shows_both_losses_and_both_accuracies():
     figure = plots.history(history(), "shapes")
     assert [axis.get_ylabel() for axis in figure.axes] == ["loss (nats)", "accuracy"]
     assert all(len(axis.lines) == 2 and axis.get_xlabel() == "epoch" for axis in figure.axes)
-    assert "50.0% of the validation pictures are right; 1 min 2 s" in figure.get_suptitle()
+    assert "50.0% of the validation images are right; 1 min 2 s" in figure.get_suptitle()
 
 
 def test_the_wrong_predictions_come_first():
     figure = plots.predictions(shapes.draw(20, 0), predictions(), rows=2, columns=4)
     titles = [axis.get_title() for axis in figure.axes]
     assert [title[0] for title in titles] == list("✗✗✗✓✓✓✓✓")
-    assert "3 of 20 test pictures are wrong" in figure.get_suptitle()
+    assert "3 of 20 test images are wrong" in figure.get_suptitle()
 
 
 def test_a_prediction_takes_whatever_the_classifier_takes(tmp_path):
@@ -61,7 +92,7 @@ def test_a_prediction_takes_whatever_the_classifier_takes(tmp_path):
     said = Prediction("ring", 0.75, {"ring": 0.75, "star": 0.25})
     for picture in (pixels, path, str(path), path.read_bytes(), Image.open(path)):
         figure = plots.prediction(picture, torch.zeros(3, 32, 32, dtype=torch.uint8), said)
-        assert figure.axes[0].get_title() == "your picture, 60 × 40 pixels"
+        assert figure.axes[0].get_title() == "your image, 60 × 40 pixels"
         assert "says ring, and gives it 75%" in figure.get_suptitle()
 
 
@@ -81,7 +112,39 @@ def test_gradient_norms_have_a_line_for_each_network_on_a_logarithmic_scale():
     assert figure.axes[0].lines[1].get_ydata().tolist() == [2.0, 1.0]
 
 
-def test_filters_and_feature_maps_have_a_picture_each():
+def test_no_network_is_left_out_and_each_has_its_own_look():
+    norms = {"conv1": 1.0, "fc": 10.0}
+    names = ["plain", "skips", *map(str, range(8))]
+    figure = plots.gradient_norms({"a": dict.fromkeys(names, norms), "b": {"7": norms}}, "many")
+    many, one = figure.axes
+    assert len(many.lines) == 10
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in many.lines}) == 10
+    assert one.lines[0].get_color() == many.lines[-1].get_color(), "the same network, the same colour"
+
+
+def test_bars_of_many_groups_are_all_drawn_or_refused():
+    groups = {str(n): {"a": 1.0 + n} for n in range(12)}
+    (axis,) = plots.bars(groups, "title", "metres").axes
+    assert [bar.get_height() for bar in axis.patches] == [1.0 + n for n in range(12)]
+    assert len({bar.get_hatch() for bar in axis.patches}) == 12
+    with pytest.raises(ArgumentError, match=r"^13 things .* at most 12"):
+        plots.bars({**groups, "one more": {"a": 1.0}}, "title", "metres")
+
+
+def test_a_constant_filter_is_drawn_grey():
+    weights = torch.randn(4, 3, 7, 7)
+    weights[1] = 0.0
+    figure = plots.filters(weights, "edges")
+    assert (figure.axes[1].images[0].get_array() == 0.5).all()
+    assert "1 of them have one value throughout" in figure.alt
+
+
+def test_more_than_two_depths_have_a_look_each():
+    figure = plots.training_errors({(depth, True): history() for depth in (8, 14, 20, 38)}, "deeper")
+    assert len({line.get_marker() for line in figure.axes[1].lines}) == 4
+
+
+def test_filters_and_feature_maps_have_an_image_each():
     figure = plots.filters(torch.randn(20, 3, 7, 7), "edges", columns=8)
     assert sum(len(axis.images) for axis in figure.axes) == 20
     maps = {"conv1": torch.rand(1, 16, 8, 8), "layer1": torch.rand(1, 16, 4, 4)}
@@ -125,8 +188,8 @@ def test_spreads_show_every_run_and_put_the_best_mean_on_top():
     figure = plots.spreads({"good": [(2.0, 0.8), (4.0, 0.9)], "bad": [(1.0, 0.3), (1.0, 0.5)]}, "two")
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["bad (1.0 s)", "good (3.0 s)"]
-    dots = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
-    means = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "D"]
+    dots = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == MUTED.marker]
+    means = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == VALIDATION.marker]
     assert dots == [[0.3, 0.5], [0.8, 0.9]] and means == pytest.approx([0.4, 0.85])
 
 
@@ -142,9 +205,12 @@ def test_lines_go_through_the_means_with_a_bar_from_least_to_most():
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("x", "y")
 
 
-def test_lines_have_looks_for_many_names():
-    (axis,) = plots.lines({str(n): {0: n, 1: n} for n in range(9)}, "many", "x", "y").axes
-    assert len(axis.get_legend().get_texts()) == 9
+def test_lines_have_looks_for_many_names_and_refuse_more():
+    series = {str(n): {0: n, 1: n} for n in range(12)}
+    figure = plots.lines(series, "many", "x", "y")
+    assert len(figure.axes[0].containers) == len(figure.legends[0].get_texts()) == 12
+    with pytest.raises(ArgumentError, match=r"^13 things .* at most 12"):
+        plots.lines({**series, "one more": {0: 1}}, "many", "x", "y")
 
 
 def test_a_waterfall_shows_what_is_left_and_how_many_times_less():
@@ -165,21 +231,31 @@ def test_a_confusion_matrix_is_drawn_as_counts_and_as_shares():
 
 
 def test_reliability_draws_the_bins_that_hold_something():
-    bins = [Bin(0, 0.5, 0, None, None), Bin(0.5, 1, 4, 0.9, 0.75)]
-    upper, _, lower, _ = plots.reliability({"a": bins, "b": bins}, "title").axes
+    upper, _, lower, _ = plots.reliability({"a": bins(), "b": bins()}, "title").axes
     assert [bar.get_height() for bar in upper.patches] == [0.75]
     assert [bar.get_height() for bar in lower.patches] == [4]
 
 
-def test_a_gallery_and_heat_maps_have_a_caption_for_each_picture():
-    images = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
-    figure = plots.gallery(images, list("abcde"), "title", columns=4)
+def test_a_gallery_and_heat_maps_have_a_caption_for_each_image():
+    figure = plots.gallery(images(5), list("abcde"), "title", columns=4)
     assert [axis.get_title() for axis in figure.axes][:5] == list("abcde") and len(figure.axes) == 8
     figure = plots.heat_maps(
-        images, {"one": torch.rand(5, 4, 4), "two": torch.rand(5, 4, 4)}, list("abcde"), "t"
+        images(5), {"one": torch.rand(5, 4, 4), "two": torch.rand(5, 4, 4)}, list("abcde"), "t"
     )
     assert len(figure.axes) == 15 and [axis.get_ylabel() for axis in figure.axes][::5] == [
-        "picture",
+        "image",
         "one",
         "two",
     ]
+
+
+@pytest.mark.parametrize("draw", [plots.gallery, lambda *a: plots.heat_maps(a[0], {}, *a[1:])])
+def test_a_caption_too_few_is_refused(draw):
+    with pytest.raises(ArgumentError, match="5 images and 4 captions"):
+        draw(images(5), list("abcd"), "title")
+
+
+def test_a_prediction_among_many_classes_says_that_it_shows_the_first():
+    said = Prediction("0", 0.5, {"0": 0.5} | {str(n): 0.01 for n in range(1, 51)})
+    bars = plots.prediction(np.zeros((8, 8, 3), np.uint8), images()[0], said).axes[2]
+    assert len(bars.patches) == 10 and bars.get_xlabel() == "probability of the first 10 of 51 classes"

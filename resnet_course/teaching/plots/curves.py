@@ -1,0 +1,120 @@
+"""Figures of how something goes with something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from resnet_course.common.durations import format_duration
+from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
+from resnet_course.teaching.plots.palette import BASELINE, COURSE, SERIES, TRAIN, VALIDATION, styles
+from resnet_course.teaching.summaries import summarise
+from resnet_course.training import History
+
+
+def history(history: History, dataset: str) -> Figure:
+    """Loss and accuracy over the epochs, on the training and on the validation images."""
+    keys = {"training": "train", "validation": "val"}
+    curves = {
+        what: {name: history.values(f"{key}_{what}") for name, key in keys.items()}
+        for what in ("loss", "accuracy")
+    }
+    check_finite("history", curves)
+    figure, axes = subplots(1, 2, figsize=(10, 3.6))
+    epochs = history.values("epoch")
+    for axis, (what, by_name) in zip(axes.flat, curves.items(), strict=True):
+        for (name, values), style in zip(by_name.items(), (TRAIN, VALIDATION), strict=True):
+            axis.plot(epochs, values, **style.curve, label=f"{name} images")
+        axis.set(xlabel="epoch", ylabel=f"{what} (nats)" if what == "loss" else what)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    best = history.best
+    title = (
+        f"{dataset}: after epoch {best['epoch']:.0f}, {best['val_accuracy']:.1%} of the validation images "
+        f"are right; {format_duration(history.seconds)} in all"
+    )
+    ways = listed(
+        f"the {name} {what} from {values[0]:{form}} to {values[-1]:{form}}"
+        for (what, by_name), form in zip(curves.items(), (".2f", ".1%"), strict=True)
+        for name, values in by_name.items()
+    )
+    return finish(figure, title, f"From the first to the last of {len(epochs)} epochs go {ways}.")
+
+
+def training_errors(histories: Mapping[tuple[int, bool], History], title: str) -> Figure:
+    """The training error of stacks over the epochs: without skips on the left, with skips on the right.
+
+    histories: by (depth, skip).
+    """
+    errors = {
+        key: [1 - accuracy for accuracy in history.values("train_accuracy")]
+        for key, history in histories.items()
+    }
+    check_finite("training_errors", errors)
+    figure, axes = subplots(1, 2, figsize=(10, 3.8), sharey=True)
+    depths = sorted({depth for depth, _ in histories})
+    looks = dict(zip(depths, styles(f"{depth} layers" for depth in depths).values(), strict=True))
+    for (depth, skip), values in errors.items():
+        curve = looks[depth].curve | {"color": (COURSE if skip else BASELINE).color}
+        axes[0, int(skip)].plot(
+            histories[depth, skip].values("epoch"), values, **curve, label=f"{depth} layers"
+        )
+    for axis, name in zip(axes.flat, ("plain", "with skips"), strict=True):
+        axis.set(title=name, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend()
+    axes[0, 0].set_ylabel("training error")
+    ends = (
+        f"{values[-1]:.0%} with {depth} layers {'with' if skip else 'without'} skips"
+        for (depth, skip), values in errors.items()
+    )
+    return finish(figure, title, f"The training error over the epochs; at the end it is {listed(ends)}.")
+
+
+def lines(
+    series: Mapping[str, Mapping[float, float | Sequence[float]]],
+    title: str,
+    x: str,
+    y: str,
+    *,
+    percent: bool = False,
+    logarithmic: bool = False,
+) -> Figure:
+    """A line for each name, through values or through the means of several, with a bar from least to most.
+
+    series: by the name and the place on the x axis, a value or several. x, y: what the axes show, with units.
+    percent: the values are shares, 0 to 1. logarithmic: the x axis.
+    """
+    check_finite("lines", series)
+    check_finite("lines", {name: list(values) for name, values in series.items()})
+    figure, axes = subplots(figsize=(8, 4.2))
+    axis = axes[0, 0]
+    ends = []
+    for (name, values), style in zip(series.items(), styles(series).values(), strict=True):
+        places, found = list(values), [summarise(value) for value in values.values()]
+        means, reach = [each.mean for each in found], [each.reach for each in found]
+        spread = list(zip(*reach, strict=True)) if any(map(any, reach)) else None
+        axis.errorbar(places, means, spread, **style.curve, capsize=3, label=name, markersize=5)
+        first, last = (f"{mean:.0%}" if percent else f"{mean:.3g}" for mean in (means[0], means[-1]))
+        ends.append(f"{name} from {first} at {places[0]:,.4g} to {last} at {places[-1]:,.4g}")
+    axis.set(xlabel=x, ylabel=y)
+    if logarithmic:
+        axis.set_xscale("log")
+        places = sorted({place for values in series.values() for place in values})
+        axis.set_xticks(places, [f"{place:,.0f}" for place in places])
+        axis.minorticks_off()
+    if percent:
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.grid(alpha=0.3)
+    if len(series) > 6:  # too many to be laid over the lines
+        figure.legend(loc="outside right upper", fontsize=9)
+    else:
+        axis.legend(fontsize=9)
+    return finish(figure, title, f"Lines of {y} against {x}: {listed(ends, len(SERIES))}.")

@@ -1,0 +1,89 @@
+"""Figures of how good predictions are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from resnet_course.common.errors import ArgumentError
+from resnet_course.evaluation import Bin
+from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
+from resnet_course.teaching.plots.palette import MUTED, TEST
+from resnet_course.teaching.summaries import shares_of_rows
+
+
+def confusion(matrix: Tensor, classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix twice: as counts, and as shares of each true class.
+
+    matrix: int64 [C, C], row = the true class, column = the predicted one. classes: in the matrix's order.
+    """
+    if matrix.shape != (len(classes), len(classes)):
+        size = " × ".join(map(str, matrix.shape))
+        raise ArgumentError(f"plots.confusion: the matrix is {size}, and there are {len(classes)} classes")
+    figure, axes = subplots(1, 2, figsize=(13, 6))
+    counts, shares = matrix.numpy(), shares_of_rows(matrix).numpy()
+    mistakes = shares * (1 - np.eye(len(classes)))
+    for axis, values, what in ((axes[0, 0], counts, "images"), (axes[0, 1], shares, "% of the true class")):
+        cells = axis.imshow(mistakes, cmap="Oranges", vmin=0)  # the right ones are many and would hide others
+        for (row, column), value in np.ndenumerate(values):
+            text = f"{value:,}" if values is counts else f"{100 * value:.0f}" if value >= 0.005 else ""
+            color = _readable_on(cells.to_rgba(mistakes[row, column]))
+            axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+        axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        axis.set_yticks(range(len(classes)), classes)
+        axis.set(xlabel="predicted class", ylabel="true class", title=what)
+    right, total = int(matrix.trace()), int(matrix.sum())
+    alt = (
+        f"A table of true against predicted classes: {right:,} of {total:,} images are right; "
+        f"{_worst(matrix, classes)}."
+    )
+    return finish(figure, title, alt)
+
+
+def _worst(matrix: Tensor, classes: Sequence[str]) -> str:
+    """The most frequent mistake in words."""
+    mistakes = matrix - matrix.diag().diag()
+    if not mistakes.any():
+        return "no image is wrong"
+    true, said = divmod(int(mistakes.argmax()), len(classes))
+    return f"most often {classes[true]} is called {classes[said]} ({int(mistakes.max()):,} times)"
+
+
+def _readable_on(rgba: Sequence[float]) -> str:
+    """Black or white, whichever has more contrast to a colour: always 4.5:1 at least."""
+    linear = [((c + 0.055) / 1.055) ** 2.4 if c > 0.04045 else c / 12.92 for c in rgba[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "white" if luminance < 0.179 else "black"
+
+
+def reliability(bins: Mapping[str, Sequence[Bin]], title: str) -> Figure:
+    """Accuracy against confidence, a panel for each name, and under it how many predictions each bar holds.
+
+    bins: by name, as `calibration.reliability` returns them.
+    """
+    filled = {name: [each for each in found if each.count] for name, found in bins.items()}
+    check_finite(
+        "reliability",
+        {name: [(each.confidence, each.accuracy) for each in found] for name, found in filled.items()},
+    )
+    figure, axes = subplots(2, len(bins), figsize=(5.2 * len(bins), 5.4), height_ratios=(3, 1), sharex=True)
+    surest = []
+    for (upper, lower), (name, found) in zip(axes.T, filled.items(), strict=True):
+        middle, width = [(each.low + each.high) / 2 for each in found], bins[name][0].high - bins[name][0].low
+        upper.bar(middle, [each.accuracy for each in found], 0.95 * width, **TEST.bar, label="accuracy")
+        points = [(each.confidence, each.accuracy) for each in found]
+        upper.plot(*zip(*points, strict=True), "o", color="black", markeredgecolor="white", markersize=4)
+        upper.plot([0, 1], [0, 1], "--", color=MUTED.color, label="confidence = accuracy")
+        upper.set(title=name, ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        upper.legend(loc="upper left", fontsize=9)
+        lower.bar(middle, [each.count for each in found], 0.95 * width, **MUTED.bar)
+        lower.set(xlabel="confidence", ylabel="predictions")
+        last = found[-1]
+        surest.append(
+            f"{name}: of the {last.count:,} surest, with a mean confidence of {last.confidence:.0%}, "
+            f"{last.accuracy:.0%} are right"
+        )
+    return finish(figure, title, f"Bars of accuracy against confidence. {listed(surest)}.")
