@@ -45,7 +45,7 @@ def uploader(classifier: Classifier) -> ipywidgets.Widget:
                 except ImageError as error:
                     print(error)
                 else:
-                    plots.prediction(picture, classifier.view(picture), classifier.predict(picture))
+                    plots.prediction(picture, classifier.square(picture), classifier.predict(picture))
                     plt.show()
 
     button.observe(show, names="value")
@@ -207,7 +207,7 @@ def prediction_explorer(
         view = image_set.images[chosen]
         try:
             for content in uploaded(upload):
-                view = classifier.view(content)
+                view = classifier.square(content)
         except ImageError as error:
             print(error)
             return
