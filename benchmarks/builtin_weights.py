@@ -18,8 +18,8 @@ import torch.nn.functional as F
 
 from resnet_course.common.files import write_atomically
 from resnet_course.data.shapes import PRETRAINING_CLASSES, draw
+from resnet_course.inputs import to_input
 from resnet_course.inputs.augment import random_flip
-from resnet_course.inputs.batches import to_input
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import ResNet, resnet18
 from resnet_course.transfer import BUILTIN_FILE
@@ -28,7 +28,7 @@ from resnet_course.transfer import BUILTIN_FILE
 # one set of statistics, and those of the two sizes differ.
 RECIPE = replace(REDUCED, image_size=64)
 EPOCHS = 20
-PICTURES = 16_000  # an epoch, each freshly drawn: such a data set has no end, so nothing is overfitted
+IMAGES = 16_000  # an epoch, each freshly drawn: such a data set has no end, so nothing is overfitted
 BATCH_SIZE = 128
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.05
@@ -41,10 +41,10 @@ def pretrain() -> ResNet:
     generator = torch.Generator().manual_seed(0)
     model = resnet18(len(PRETRAINING_CLASSES), width=16).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
-    steps = PICTURES // BATCH_SIZE
+    steps = IMAGES // BATCH_SIZE
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, EPOCHS * steps)
     for epoch in range(EPOCHS):
-        drawn = draw(PICTURES, seed=epoch, classes=PRETRAINING_CLASSES)
+        drawn = draw(IMAGES, seed=epoch, classes=PRETRAINING_CLASSES)
         total = 0.0
         for step in range(steps):
             batch = slice(step * BATCH_SIZE, (step + 1) * BATCH_SIZE)

@@ -5,15 +5,16 @@ uv run python benchmarks/communication.py --data folder:DIR --weights FILE --dat
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
+from measuring import WARM_UP, step_times
 from record import parser, record
 
 from resnet_course import machine
@@ -29,7 +30,7 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "
 
 
 def step_milliseconds(recipe: Recipe, batch: int) -> float:
-    """The median training step on `batch` pictures of noise in each process, gradients exchanged."""
+    """The median training step on `batch` images of noise in each process, gradients exchanged."""
     torch.manual_seed(0)
     model = freeze(resnet18(10), recipe.train_from)
     engine = distributed.broadcast(machine.choose(recipe))
@@ -38,30 +39,20 @@ def step_milliseconds(recipe: Recipe, batch: int) -> float:
     optimizer = make_optimizer(model, recipe)
     inputs = engine.place(torch.randn(batch, 3, recipe.image_size, recipe.image_size))
     labels = torch.randint(0, 10, (batch,))
-    times = []
-    for _ in range(2 + STEPS):
-        start = time.perf_counter()
-        with engine.autocast():
-            logits = network(inputs)
-        optimizer.zero_grad()
-        F.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[2:])
+    batches = itertools.repeat((inputs, labels))
+    return statistics.median(step_times(network, batches, optimizer, engine, WARM_UP + STEPS)[WARM_UP:])
 
 
 def exchange_milliseconds(numbers: int) -> float:
     """The median time to add up so many 32-bit numbers over all processes."""
-    values, times = torch.zeros(numbers), []
-    for _ in range(2 + STEPS):
-        start = time.perf_counter()
-        torch.distributed.all_reduce(values)
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[2:])
+    values = torch.zeros(numbers)
+    # No limit of time: all processes must make as many calls.
+    times = machine.seconds(lambda: torch.distributed.all_reduce(values), STEPS, at_most=math.inf)
+    return 1000 * statistics.median(times)
 
 
 def recipes() -> dict[str, Recipe]:
-    """Layer4 and head, and all layers, both on pictures."""
+    """Layer4 and head, and all layers, both on images."""
     return {"layer4": replace(LAPTOP, cached_views=0, image_size=64), "all": PLAIN}
 
 

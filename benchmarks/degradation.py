@@ -1,7 +1,7 @@
 """How reliably a deeper plain stack is worse: the experiment of notebook 01, section 1, over seeds.
 
-uv run python benchmarks/degradation.py --pictures 900 --width 8 --data shapes --weights none …
-uv run python benchmarks/degradation.py --pictures 5000 --width 16 --data folder:DIR --weights none …
+uv run python benchmarks/degradation.py --images 900 --width 8 --data shapes --weights none …
+uv run python benchmarks/degradation.py --images 5000 --width 16 --data folder:DIR --weights none …
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ DEPTHS = (8, 38)
 def main() -> None:
     """Train the four stacks for every seed and record their training errors."""
     arguments = parser(__doc__)
-    arguments.add_argument("--pictures", type=int, required=True)
+    arguments.add_argument("--images", type=int, required=True)
     arguments.add_argument("--width", type=int, required=True)
     arguments.add_argument("--seeds", type=int, default=10)
     options = arguments.parse_args()
     splits = load(Settings(mode="reduced" if options.data == "shapes" else "laptop", data=options.data))
     rows = []
     for seed in range(options.seeds):
-        train, val = splits.train.limit(options.pictures, seed), splits.val.limit(200, seed)
+        train, val = splits.train.limit(options.images, seed), splits.val.limit(200, seed)
         row = {}
         for skip in (False, True):
             for depth in DEPTHS:
@@ -44,7 +44,7 @@ def main() -> None:
         print(seed, row, flush=True)
     shallow, deep = DEPTHS
     measured = {
-        "pictures": options.pictures,
+        "pictures": options.images,
         "width": options.width,
         "seeds": options.seeds,
         "deeper_plain_is_worse": sum(row[f"plain_{deep}"] > row[f"plain_{shallow}"] for row in rows),

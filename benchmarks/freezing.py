@@ -1,9 +1,9 @@
-"""What freezing and cached features save; and which parts to train with how many pictures, over three seeds.
+"""What freezing and cached features save; and which parts to train with how many images, over three seeds.
 
     uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
 
-PART is "cache" (seconds with and without cached features), "regularise" (each kind, with all pictures) or
-"sizes" (accuracy by pictures a class; it writes resnet_course/teaching/tables/freezing_table.json too, which
+PART is "cache" (seconds with and without cached features), "regularise" (each kind, with all images) or
+"sizes" (accuracy by images a class; it writes resnet_course/teaching/tables/freezing_table.json too, which
 notebook 03 shows). Accuracies are those on the validation split.
 """
 
@@ -15,15 +15,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
+from measuring import in_turn
 from record import RESULTS, parser, record
 
 from resnet_course import transfer
 from resnet_course.common import console
 from resnet_course.common.files import write_atomically
-from resnet_course.data import ImageSet, Splits, load
+from resnet_course.data import ImageSet, LabelledSet, Splits, load
 from resnet_course.features import cache_features
 from resnet_course.features.feature_set import FeatureSet
 from resnet_course.recipes import Recipe
@@ -35,10 +37,10 @@ TABLE = RESULTS.parents[1] / "resnet_course" / "teaching" / "tables" / "freezing
 SEEDS = (0, 1, 2)
 BASE = Recipe(name="freezing", image_size=64, augmentation="flip", batch_size=128, learning_rate=1e-3)
 
-# For each number of pictures a class: looks at pictures in all, and pictures a step.
+# For each number of images a class: images that are looked at in all, and images a step.
 PLANS = {10: (5_000, 32), 30: (5_000, 32), 100: (10_000, 64), 300: (10_000, 64), 1_000: (15_000, 128)}
 HEAD_TIMES = 20  # a head on features costs next to nothing, so it looks so many times as often
-ALL = 1_000_000  # pictures a class: all that there are, in one epoch
+ALL = 1_000_000  # images a class: all that there are, in one epoch
 # What is trained, and the rates that are tried for it.
 STARTS = {"fc": "fc", "layer4": "layer4", "all": "all", "scratch": "all"}
 RATES = {
@@ -60,7 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 class Bench:
-    """The pictures, their features, and one training after another."""
+    """The images, their features, and one training after another."""
 
     def __init__(self, splits: Splits, settings: Settings, data: str, weights: str) -> None:
         """data, weights: what they are, in words."""
@@ -77,10 +79,14 @@ class Bench:
         """Features for training (views a number) or for validation (None)."""
         return cache_features(model, image_set, recipe, self.settings.home, views=views)
 
+    def epoch_seconds(self, start: str, recipe: Recipe, train: LabelledSet, val: LabelledSet) -> list[float]:
+        """How long an epoch on these images or features takes."""
+        return [fit(self.model(start, 0), train, val, recipe).seconds]
+
     def train(self, start: str, count: int, rate: float, seed: int) -> tuple[float, float]:
-        """Seconds and validation accuracy of one training on `count` pictures a class."""
+        """Seconds and validation accuracy of one training on `count` images a class."""
         model = self.model(start, seed)
-        looks, batch_size = PLANS.get(count, (len(self.splits.train), 128))
+        looked_at, batch_size = PLANS.get(count, (len(self.splits.train), 128))
         epochs = HEAD_TIMES if start == "fc" else 1
         recipe = replace(
             BASE,
@@ -94,8 +100,8 @@ class Bench:
         if start in ("fc", "layer4"):
             train, val = self.cached(model, train, recipe, 2), self.cached(model, val, recipe, None)
         train = train.per_class(count, seed)
-        if count in PLANS:  # few pictures come again and again within an epoch, each time drawn anew
-            train = train.subset(torch.arange(len(train)).repeat(-(-looks // len(train)))[:looks])
+        if count in PLANS:  # few images come again and again within an epoch, each time drawn again
+            train = train.subset(torch.arange(len(train)).repeat(-(-looked_at // len(train)))[:looked_at])
         history = fit(model, train, val, recipe)
         return history.seconds, history.epochs[-1]["val_accuracy"]
 
@@ -140,57 +146,63 @@ def sizes(bench: Bench) -> dict[str, Any]:
 
 
 def cache(bench: Bench) -> dict[str, Any]:
-    """Epochs with and without cached features in turn; the linear layer on all pictures; peak memory."""
+    """Epochs with and without cached features in turn; the linear layer on all images; peak memory."""
     measured: dict[str, Any] = {}
     for size in (96, 128):
-        epochs: dict[str, list[float]] = {}
-        pictures = {
-            "train": bench.splits.train.limit(10_000),
-            "val": bench.splits.val.limit(500),
-        }
-        for start in ("layer4", "fc"):
-            model = bench.model(start, 0)
-            recipe = replace(BASE, image_size=size, augmentation="none", train_from=start)
-            kept = {
-                "train": bench.cached(model, pictures["train"], recipe, 1),
-                "val": bench.cached(model, pictures["val"], recipe, None),
-            }
-            for _ in range(3):
-                for name, sets in (("cached", kept), ("through", pictures)):
-                    history = fit(bench.model(start, 0), sets["train"], sets["val"], recipe)
-                    epochs.setdefault(f"{start}_{name}", []).append(history.seconds)
-        seconds = {name: statistics.median(values) for name, values in epochs.items()}
-        measured[f"at_{size}"] = {
-            **{f"{name}_seconds": round(value, 2) for name, value in seconds.items()},
-            "layer4_times_faster": round(seconds["layer4_through"] / seconds["layer4_cached"], 2),
-            "fc_times_faster": round(seconds["fc_through"] / seconds["fc_cached"], 1),
-        }
+        measured[f"at_{size}"] = epochs_in_turn(bench, size)
         print(size, measured[f"at_{size}"], flush=True)
-    model = bench.model("fc", 0)
-    recipe = replace(BASE, image_size=96, augmentation="none", train_from="fc")
-    train = bench.cached(model, bench.splits.train, recipe, 1)
-    val = bench.cached(model, bench.splits.val, recipe, None)
-    start = time.perf_counter()
-    head = fit_linear(train.read(torch.arange(len(train))).flatten(1), train.labels, len(train.classes))
-    measured["linear_layer_seconds"] = round(time.perf_counter() - start, 1)
-    measured["linear_layer_pictures"] = len(train)
-    right = head(val.read(torch.arange(len(val))).flatten(1)).argmax(1) == val.labels
-    measured["linear_layer_percent"] = round(100 * float(right.float().mean()), 2)
+    measured |= linear_layer(bench)
     measured["peak_memory_gigabytes"] = round(
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2
     )
     return measured
 
 
+def epochs_in_turn(bench: Bench, size: int) -> dict[str, float]:
+    """Seconds of an epoch on 10,000 images, cached and through the whole network."""
+    through = bench.splits.train.limit(10_000), bench.splits.val.limit(500)
+    seconds: dict[str, float] = {}
+    for start in ("layer4", "fc"):
+        recipe = replace(BASE, image_size=size, augmentation="none", train_from=start)
+        model = bench.model(start, 0)
+        cached = bench.cached(model, through[0], recipe, 1), bench.cached(model, through[1], recipe, None)
+        ways = {
+            f"{start}_cached": partial(bench.epoch_seconds, start, recipe, *cached),
+            f"{start}_through": partial(bench.epoch_seconds, start, recipe, *through),
+        }
+        seconds |= in_turn(ways)
+    return {
+        **{f"{name}_seconds": round(value, 2) for name, value in seconds.items()},
+        "layer4_times_faster": round(seconds["layer4_through"] / seconds["layer4_cached"], 2),
+        "fc_times_faster": round(seconds["fc_through"] / seconds["fc_cached"], 1),
+    }
+
+
+def linear_layer(bench: Bench) -> dict[str, float]:
+    """The best linear layer on the features of all images: its seconds and its accuracy."""
+    model = bench.model("fc", 0)
+    recipe = replace(BASE, image_size=96, augmentation="none", train_from="fc")
+    train = bench.cached(model, bench.splits.train, recipe, 1)
+    val = bench.cached(model, bench.splits.val, recipe, None)
+    start = time.perf_counter()
+    head = fit_linear(train.read(torch.arange(len(train))).flatten(1), train.labels, len(train.classes))
+    seconds = time.perf_counter() - start
+    right = head(val.read(torch.arange(len(val))).flatten(1)).argmax(1) == val.labels
+    return {
+        "linear_layer_seconds": round(seconds, 1),
+        "linear_layer_pictures": len(train),
+        "linear_layer_percent": round(100 * float(right.float().mean()), 2),
+    }
+
+
 def regularise(bench: Bench) -> dict[str, Any]:
-    """Layer4 and head on the features of all pictures, with one kind of regularisation at a time."""
+    """Layer4 and head on the features of all images, with one kind of regularisation at a time."""
     accuracies: dict[str, list[float]] = {}
     for name, changes in VARIANTS.items():
         for seed in SEEDS:
             model = bench.model("layer4", seed)
             recipe = replace(BASE, train_from="layer4", weight_decay=0.0, seed=seed)
             recipe = replace(recipe, **changes)
-            model.dropout.p = recipe.dropout
             train = bench.cached(model, bench.splits.train, recipe, 2)
             val = bench.cached(model, bench.splits.val, recipe, None)
             history = fit(model, train, val, recipe)

@@ -30,7 +30,7 @@ CACHED = Recipe(
 # layer3, layer4 and head from the start: the head's parts learn faster than layer3
 LATE = Recipe("late", 128, epochs=3, train_from="layer3", learning_rate=1e-3, layer_decay=0.6, test_views=2)
 SMALL = replace(LATE, image_size=64)  # a quarter of the pixels, to compare what does not depend on them
-FEW = replace(CACHED, epochs=12, batch_size=32)  # for 50 pictures a class
+FEW = replace(CACHED, epochs=12, batch_size=32)  # for 50 images a class
 
 CANDIDATES: dict[str, Recipe] = {
     "layer3, 128 px, 3 epochs": LATE,
@@ -48,7 +48,7 @@ CANDIDATES: dict[str, Recipe] = {
     "layer3, 64 px, 3 epochs, constant rate, averaged": replace(
         SMALL, schedule="constant", learning_rate=5e-4, average=0.997
     ),
-    # 50 pictures a class
+    # 50 images a class
     "few, cached, 128 px": FEW,
     "few, cached, 96 px": replace(FEW, image_size=96),
     "few, cached, 128 px, 30 epochs": replace(FEW, epochs=30),
@@ -67,7 +67,7 @@ def main() -> None:
     splits = load(settings)
     for name in options.names:
         recipe = CANDIDATES[name]
-        # Who has 500 pictures to learn from has not 5,000 to choose the best epoch with.
+        # Who has 500 images to learn from has not 5,000 to choose the best epoch with.
         train, val = splits.train.per_class(50), splits.val.limit(500)
         if not name.startswith("few"):
             train, val = splits.train, splits.val

@@ -1,4 +1,4 @@
-"""Pictures a second of the data pipeline: the original's, torchvision's on batches, and ours, in turn.
+"""Images a second of the data pipeline: the original's, torchvision's on batches, and ours, in turn.
 
     uv run python benchmarks/pipeline.py --data folder:DIR --weights FILE --data-is … --weights-are …
 
@@ -11,38 +11,36 @@ from __future__ import annotations
 
 import re
 import statistics
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from measuring import WARM_UP, course_steps, endless, in_turn, splits_of, timed
 from record import parser, record
-from time_to_accuracy import steps
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from resnet_course import machine
-from resnet_course.data import ImageSet, load
-from resnet_course.inputs import OriginalImages, augment, train_batches
+from resnet_course.data import ImageSet
+from resnet_course.inputs import OriginalImages, augment
 from resnet_course.recipes import IMAGENET_MEAN, IMAGENET_STD, ORIGINAL, PLAIN, Recipe
-from resnet_course.settings import Settings
 
 BATCH, ROUNDS, BATCHES = 128, 5, 8  # each round times BATCHES batches of every way, in turn
 
 
 def endless_original(train: ImageSet, size: int, workers: int) -> Iterator[Tensor]:
     """The original pipeline in a DataLoader."""
-    pictures = OriginalImages(train, replace(ORIGINAL, image_size=size), train=True)
-    loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    dataset = OriginalImages(train, replace(ORIGINAL, image_size=size), train=True)
+    loader = DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     while True:
         for inputs, _ in loader:
             yield inputs
 
 
 def endless_v2(train: ImageSet, size: int, each: bool) -> Iterator[Tensor]:
-    """torchvision's v2 transforms on uint8 tensors, on whole batches or picture by picture (each)."""
+    """torchvision's v2 transforms on uint8 tensors, on whole batches or image by image (each)."""
     change = v2.Compose(
         [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.RandomRotation(15), v2.Resize(size)]
     )
@@ -55,29 +53,39 @@ def endless_v2(train: ImageSet, size: int, each: bool) -> Iterator[Tensor]:
 
 
 def endless_ours(train: ImageSet, recipe: Recipe) -> Iterator[Tensor]:
-    """`train_batches`, for ever."""
-    generator = torch.Generator().manual_seed(0)
-    while True:
-        for inputs, _ in train_batches(train, recipe, generator):
-            yield inputs
+    """The course's batches."""
+    return (inputs for inputs, _ in endless(train, recipe))
 
 
-def pictures_a_second(ways: dict[str, Iterator[Tensor]]) -> dict[str, float]:
+def images_a_second(ways: dict[str, Iterator[Tensor]]) -> dict[str, int]:
     """The median over rounds in which the ways take turns."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
-        next(way), next(way)
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            for _ in range(BATCHES):
-                next(way)
-            rates[name].append(BATCHES * BATCH / (time.perf_counter() - start))
-    return {name: round(statistics.median(values)) for name, values in rates.items()}
+
+    def some_batches(way: Iterator[Tensor]) -> Callable[[], list[float]]:
+        next(way), next(way)  # a warm-up
+        return timed(lambda: [next(way) for _ in range(BATCHES)])
+
+    seconds = in_turn({name: some_batches(way) for name, way in ways.items()}, ROUNDS)
+    return {name: round(BATCHES * BATCH / value) for name, value in seconds.items()}
+
+
+def share_of_a_step(train: ImageSet, weights: str, ours: Iterator[Tensor]) -> dict[str, float]:
+    """Our pipeline's milliseconds for a batch beside those of a whole step of PLAIN."""
+    batch = timed(lambda: next(ours))
+    median = in_turn(
+        {
+            "pipeline": lambda: [1000 * batch()[0] for _ in range(WARM_UP + 10)][WARM_UP:],
+            "step": lambda: course_steps(train, weights, PLAIN, WARM_UP + 10)[WARM_UP:],
+        }
+    )
+    return {
+        "plain_pipeline_milliseconds": round(median["pipeline"], 2),
+        "plain_step_milliseconds": round(median["step"], 1),
+        "share_of_plain_step_percent": round(100 * median["pipeline"] / median["step"], 1),
+    }
 
 
 def single_changes(images: Tensor) -> dict[str, dict[str, float]]:
-    """Milliseconds for a batch at 32 pixels: ours, and torchvision's v2 picture by picture."""
+    """Milliseconds for a batch at 32 pixels: ours, and torchvision's v2 image by image."""
     generator = torch.Generator().manual_seed(0)
     bilinear = v2.InterpolationMode.BILINEAR
     pairs = {
@@ -121,7 +129,7 @@ def extra_megabytes(ours: Iterator[Tensor]) -> int:
 def main() -> None:
     """Time all ways at 96 and 224 pixels, and the share of a training step of PLAIN; record them."""
     options = parser(__doc__).parse_args()
-    train = load(Settings(data=options.data, weights=options.weights)).train.limit(10_000)
+    train = splits_of(options).train.limit(10_000)
     recipe = replace(PLAIN, batch_size=BATCH, augmentation="crop_flip_rotate")
     measured: dict[str, object] = {"batch": BATCH}
 
@@ -139,24 +147,14 @@ def main() -> None:
             "ours": endless_ours(train, replace(recipe, image_size=size)),
         }
         # With workers idle but alive nothing else is slowed down: they sleep once their queue is full.
-        rates = pictures_a_second(ways)
+        rates = images_a_second(ways)
         measured[f"at_{size}"] = {
             "pictures_a_second": rates,
             "times_faster_than_original": round(rates["ours"] / rates["original"], 1),
         }
 
     pipeline = endless_ours(train, replace(recipe, image_size=PLAIN.image_size))
-    step = steps(train, options.weights, PLAIN)
-    times: dict[str, list[float]] = {"pipeline": [], "step": []}
-    for _ in range(40):
-        start = time.perf_counter()
-        next(pipeline)
-        times["pipeline"].append(1000 * (time.perf_counter() - start))
-        times["step"].append(next(step))
-    medians = {name: statistics.median(values[5:]) for name, values in times.items()}
-    measured["plain_pipeline_milliseconds"] = round(medians["pipeline"], 2)
-    measured["plain_step_milliseconds"] = round(medians["step"], 1)
-    measured["share_of_plain_step_percent"] = round(100 * medians["pipeline"] / medians["step"], 1)
+    measured |= share_of_a_step(train, options.weights, pipeline)
     record("pipeline", measured, options.data_is, options.weights_are)
 
 

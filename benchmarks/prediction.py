@@ -2,87 +2,73 @@
 
     uv run python benchmarks/prediction.py --data folder:DIR --weights FILE --data-is … --weights-are …
 
-Three comparisons, each way in turn: `evaluate` of 10,000 pictures beside the bare forward pass; `predict` of
-one picture from the shell beside a bare `import torch, torchvision`; 1,000 picture files in one call beside
+Three comparisons, each way in turn: `evaluate` of 10,000 images beside the bare forward pass; `predict` of
+one image from the shell beside a bare `import torch, torchvision`; 1,000 image files in one call beside
 one-by-one calls at 224 pixels, as the original predicts.
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from measuring import in_turn, splits_of, timed
 from PIL import Image
 from record import parser, record
 from torchvision import transforms
 
 from resnet_course import machine
-from resnet_course.data import ImageSet, load
-from resnet_course.evaluation import evaluate, mean_logits, views_of
-from resnet_course.inputs.batches import eval_batches
+from resnet_course.data import ImageSet
+from resnet_course.evaluation import evaluate, mean_logits
+from resnet_course.inputs import eval_batches, views_of
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import LAPTOP, ORIGINAL
 from resnet_course.resnet import ResNet
-from resnet_course.settings import Settings
 from resnet_course.teaching.plots import to_array
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.transfer import build_model
 
-ROUNDS = 3  # of every way in turn, so that a busy moment hits all
-STARTS = 5  # from the shell
+STARTS = 5  # from the shell, of each way
 
 
-def in_turn(rounds: int, **ways: Callable[[], object]) -> dict[str, float]:
-    """The median seconds of each way."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
-def evaluation(model: ResNet, pictures: ImageSet) -> dict[str, float]:
+def evaluation(model: ResNet, images: ImageSet) -> dict[str, float]:
     """`evaluate` beside the forward passes alone, on one batch that is ready, again and again."""
     engine = machine.choose(LAPTOP)
-    batch, _ = next(eval_batches(pictures, LAPTOP))
-    views = [engine.place(view) for view in views_of(batch, LAPTOP)]
+    batch, _ = next(eval_batches(images, LAPTOP))
+    views = [engine.place(view) for view in views_of(batch, LAPTOP.test_views)]
 
     @torch.inference_mode()
     def bare() -> None:
         with engine.computing(), engine.autocast():
-            for _ in range(round(len(pictures) / LAPTOP.batch_size)):
+            for _ in range(round(len(images) / LAPTOP.batch_size)):
                 mean_logits(model, views)
 
     engine.place(model).eval()
-    seconds = in_turn(ROUNDS, evaluate=lambda: evaluate(model, pictures, LAPTOP), bare=bare)
+    seconds = in_turn({"evaluate": timed(lambda: evaluate(model, images, LAPTOP)), "bare": timed(bare)})
     return {
-        "pictures": len(pictures),
+        "pictures": len(images),
         "evaluate_seconds": round(seconds["evaluate"], 2),
         "bare_forward_seconds": round(seconds["bare"], 2),
         "over_bare_percent": round(100 * (seconds["evaluate"] / seconds["bare"] - 1), 1),
     }
 
 
-def cold_start(saved: Path, picture: Path) -> dict[str, float]:
-    """`resnet-course predict` of one picture, from the shell."""
+def cold_start(saved: Path, image: Path) -> dict[str, float]:
+    """`resnet-course predict` of one image, from the shell."""
 
-    def run(*words: str) -> None:
-        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    def run(*words: str) -> Callable[[], list[float]]:
+        return timed(lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True))
 
-    seconds = in_turn(
-        STARTS,
-        predict=lambda: run("-m", "resnet_course", "predict", str(saved), str(picture), "--json"),
-        imports=lambda: run("-c", "import torch, torchvision"),
-    )
+    ways = {
+        "predict": run("-m", "resnet_course", "predict", str(saved), str(image), "--json"),
+        "imports": run("-c", "import torch, torchvision"),
+    }
+    seconds = in_turn(ways, STARTS)
     return {
         "predict_from_the_shell_seconds": round(seconds["predict"], 2),
         "import_torch_and_torchvision_seconds": round(seconds["imports"], 2),
@@ -90,7 +76,7 @@ def cold_start(saved: Path, picture: Path) -> dict[str, float]:
     }
 
 
-def many(saved: Path, pictures: list[Path]) -> dict[str, float]:
+def many(saved: Path, files: list[Path]) -> dict[str, float]:
     """All files in one call, beside the original's way with one file."""
     classifier = Classifier.load(saved)
     model = build_model(len(classifier.classes), None, "all", 0.0).eval()
@@ -104,15 +90,16 @@ def many(saved: Path, pictures: list[Path]) -> dict[str, float]:
 
     @torch.no_grad()
     def one_by_one() -> None:
-        for path in pictures:
-            with Image.open(path) as picture:
-                model(to_original(picture.convert("RGB"))[None]).softmax(1).argmax()
+        for path in files:
+            with Image.open(path) as image:
+                model(to_original(image.convert("RGB"))[None]).softmax(1).argmax()
 
-    seconds = in_turn(ROUNDS, course=lambda: list(classifier.predict_many(pictures)), original=one_by_one)
+    ways = {"course": timed(lambda: list(classifier.predict_many(files))), "original": timed(one_by_one)}
+    seconds = in_turn(ways)
     return {
-        "files": len(pictures),
-        "files_a_second": round(len(pictures) / seconds["course"]),
-        "files_a_second_one_by_one_at_224": round(len(pictures) / seconds["original"]),
+        "files": len(files),
+        "files_a_second": round(len(files) / seconds["course"]),
+        "files_a_second_one_by_one_at_224": round(len(files) / seconds["original"]),
         "times_faster": round(seconds["original"] / seconds["course"], 1),
     }
 
@@ -120,7 +107,7 @@ def many(saved: Path, pictures: list[Path]) -> dict[str, float]:
 def main() -> None:
     """Make a checkpoint (what it has learned makes no difference to the time), measure, record."""
     options = parser(__doc__).parse_args()
-    splits = load(Settings(data=options.data, weights=options.weights))
+    splits = splits_of(options)
     torch.manual_seed(0)
     model = build_model(len(splits.train.classes), options.weights, LAPTOP.train_from, LAPTOP.dropout)
     with tempfile.TemporaryDirectory() as folder:

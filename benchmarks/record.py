@@ -6,11 +6,13 @@ import argparse
 import datetime
 import json
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
+from claims import broken
 
 from resnet_course import machine
 from resnet_course.common.files import write_atomically
@@ -19,11 +21,11 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The options that all benchmarks on pictures share."""
+    """The options that all benchmarks on images share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", required=True, help="auto, cifar10, shapes or folder:DIR")
     parser.add_argument("--weights", required=True, help="imagenet, builtin, none or a file")
-    parser.add_argument("--data-is", required=True, help="what the pictures are, in words")
+    parser.add_argument("--data-is", required=True, help="what the images are, in words")
     parser.add_argument("--weights-are", required=True, help="what the weights are, in words")
     return parser
 
@@ -47,7 +49,9 @@ def record(name: str, measured: dict[str, Any], data: str, weights: str) -> None
     results[name] = {**measured, "conditions": conditions}
     text = json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n"
     write_atomically(RESULTS, lambda file: file.write(text.encode()))
-    print(json.dumps(results[name], indent=1, ensure_ascii=False))
+    print(json.dumps(results[name], indent=1, ensure_ascii=False), flush=True)
+    for claim in broken(results):
+        print(f"results.json contradicts what the course says: {claim}", file=sys.stderr)
 
 
 def recorded(name: str) -> dict[str, Any]:

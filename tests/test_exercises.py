@@ -2,15 +2,19 @@
 
 import pytest
 import torch
+from exercise_harness import QUESTIONS, answer_of
 
 from resnet_course.exercises import progress
 from resnet_course.exercises.core import Exercise, ExerciseError, Mistake
 
+pytestmark = pytest.mark.usefixtures("exercise_home")
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
-    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: f"{question.module}-{question.name}")
+def test_every_stub_is_not_attempted_and_every_solution_is_right(question, said):
+    assert "not attempted yet" in said(question, answer_of(question.stub))
+    assert said(question, answer_of(question.source)).startswith("✓")
+    assert 1 <= len(question.hints) <= 3
 
 
 def check_double(answer):

@@ -2,38 +2,11 @@
 
 import pytest
 import torch
+from exercise_harness import answer_of
 from torch import nn
 
 from resnet_course.exercises import residual_blocks as ex
 from resnet_course.resnet import BasicBlock
-
-QUESTIONS = (ex.q1, ex.q2, ex.q3, ex.q4, ex.q5)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
-    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
-
-
-def answer_of(source):
-    """The last thing that a cell with this source defines."""
-    names = {"torch": torch, "nn": nn, "F": nn.functional}
-    exec(source, names)
-    return list(names.values())[-1]
-
-
-def said(capsys, question, answer):
-    question.check(answer)
-    return capsys.readouterr().out
-
-
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
-def test_the_stub_is_not_attempted_and_the_solution_is_right(question, capsys):
-    assert "not attempted yet" in said(capsys, question, answer_of(question.stub))
-    assert said(capsys, question, answer_of(question.source)).startswith("✓")
-    assert 1 <= len(question.hints) <= 3
-
 
 SUMS = {
     "return torch.relu(f(x)) + x": "The ReLU comes before the sum",
@@ -60,13 +33,13 @@ SUMS = {
 
 
 @pytest.mark.parametrize("body", SUMS)
-def test_mistakes_in_the_sum(body, capsys):
+def test_mistakes_in_the_sum(body, said):
     answer = answer_of(f"def forward(x, f): {body}")
-    assert SUMS[body] in said(capsys, ex.q1, answer)
+    assert SUMS[body] in said(ex.q1, answer)
 
 
-def test_another_right_sum(capsys):
-    assert said(capsys, ex.q1, lambda x, f: (x + f(x)).clamp(min=0)).startswith("✓")
+def test_another_right_sum(said):
+    assert said(ex.q1, lambda x, f: (x + f(x)).clamp(min=0)).startswith("✓")
 
 
 # A change to the official solution, and what the check says to it.
@@ -227,13 +200,13 @@ RENAMED = ("other names", "projection called shortcut")
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_mistakes_in_the_block(name, capsys):
+def test_mistakes_in_the_block(name, said):
     (right, wrong), expected = BLOCKS[name]
     assert right in ex.q2.source
     source = ex.q2.source.replace(right, wrong, -1 if name in RENAMED else 1)
     if name == "stride on the second convolution":
         source = source.replace("out_channels, out_channels, 3,", "out_channels, out_channels, 3, stride,")
-    printed = said(capsys, ex.q2, answer_of(source))
+    printed = said(ex.q2, answer_of(source))
     assert printed.startswith("✗") and expected in printed
 
 
@@ -242,21 +215,19 @@ def test_every_mistake_has_a_message_of_its_own():
     assert len(set(messages)) == len(messages)
 
 
-def test_no_class_and_no_forward(capsys):
-    assert "Give the class itself" in said(capsys, ex.q2, BasicBlock(4, 4))
-    assert "has no forward" in said(capsys, ex.q2, type("MyBlock", (nn.Module,), {}))
+def test_no_class_and_no_forward(said):
+    assert "Give the class itself" in said(ex.q2, BasicBlock(4, 4))
+    assert "has no forward" in said(ex.q2, type("MyBlock", (nn.Module,), {}))
 
 
-def test_one_batchnorm_under_another_name(capsys):
+def test_one_batchnorm_under_another_name(said):
     source = ex.q2.source.replace("self.bn2 = nn.BatchNorm2d(out_channels)", "")
     source = source.replace("self.bn1", "self.norm").replace("self.bn2", "self.norm")
-    assert "Both convolutions share one BatchNorm" in said(capsys, ex.q2, answer_of(source))
+    assert "Both convolutions share one BatchNorm" in said(ex.q2, answer_of(source))
 
 
-def test_other_right_blocks(capsys):
-    assert said(capsys, ex.q2, BasicBlock).startswith("✓"), (
-        "nn.ReLU(inplace=True) and downsample = None are fine"
-    )
+def test_other_right_blocks(said):
+    assert said(ex.q2, BasicBlock).startswith("✓"), "nn.ReLU(inplace=True) and downsample = None are fine"
     for right, other in (
         ("out_channels, 3, padding=1", 'out_channels, 3, padding="same"'),
         ("nn.Identity()", "lambda x: x"),
@@ -267,12 +238,12 @@ def test_other_right_blocks(capsys):
         ("self.conv1(x)", "self.conv1(x.to(memory_format=torch.channels_last))"),
     ):
         assert right in ex.q2.source
-        assert said(capsys, ex.q2, answer_of(ex.q2.source.replace(right, other))).startswith("✓"), other
+        assert said(ex.q2, answer_of(ex.q2.source.replace(right, other))).startswith("✓"), other
 
 
-def test_a_right_answer_is_right_where_gradients_are_off(capsys):
+def test_a_right_answer_is_right_where_gradients_are_off(said):
     with torch.no_grad():
-        assert said(capsys, ex.q2, BasicBlock).startswith("✓")
+        assert said(ex.q2, BasicBlock).startswith("✓")
 
 
 @pytest.mark.parametrize(
@@ -289,8 +260,8 @@ def test_a_right_answer_is_right_where_gradients_are_off(capsys):
         ({"width": 3}, "Keep the dict with the keys in_channels, out_channels, blocks, stride"),
     ],
 )
-def test_mistakes_in_the_stage(change, expected, capsys):
-    assert expected in said(capsys, ex.q3, {**ex.STAGE, **change})
+def test_mistakes_in_the_stage(change, expected, said):
+    assert expected in said(ex.q3, {**ex.STAGE, **change})
 
 
 COUNTS = {
@@ -314,16 +285,16 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_mistakes_in_counting(count, capsys):
-    assert COUNTS[count] in said(capsys, ex.q4, answer_of(f"def count(model): return sum({count})"))
+def test_mistakes_in_counting(count, said):
+    assert COUNTS[count] in said(ex.q4, answer_of(f"def count(model): return sum({count})"))
 
 
 @pytest.mark.parametrize(("case", "said_problem"), ex.WHY_NOT)
-def test_a_wrong_diagnosis_is_told_what_speaks_against_it(case, said_problem, capsys):
-    printed = said(capsys, ex.q5, {**ex.DIAGNOSES, case: said_problem})
+def test_a_wrong_diagnosis_is_told_what_speaks_against_it(case, said_problem, said):
+    printed = said(ex.q5, {**ex.DIAGNOSES, case: said_problem})
     assert ex.WHY_NOT[case, said_problem] in printed and printed.startswith("✗")
 
 
-def test_an_unknown_diagnosis_lists_the_known(capsys):
-    printed = said(capsys, ex.q5, {**ex.DIAGNOSES, "B": "bad luck"})
+def test_an_unknown_diagnosis_lists_the_known(said):
+    printed = said(ex.q5, {**ex.DIAGNOSES, "B": "bad luck"})
     assert "B is 'bad luck'; it must be one of: degradation, overfitting, too high a learning rate" in printed

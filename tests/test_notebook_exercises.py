@@ -11,11 +11,15 @@ import re
 from pathlib import Path
 
 import pytest
+from exercise_harness import MODULES, questions_of
 
 from resnet_course.exercises.core import ExerciseError
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("0[1-5]_*.ipynb"))
+FOLDER = Path(__file__).parents[1] / "notebooks"
 EXERCISE_CELL = re.compile(r"q\d-(stub|check)")
+TAKEN = re.compile(r"from resnet_course\.exercises import (\w+) as ex")
+
+pytestmark = pytest.mark.usefixtures("exercise_home")
 
 
 def code_cells(path):
@@ -26,12 +30,18 @@ def code_cells(path):
 
 def exercises_of(cells):
     """The module that the notebook takes as `ex`."""
-    (name,) = re.findall(r"from resnet_course\.exercises import (\w+) as ex", cells["imports"])
+    (name,) = TAKEN.findall(cells["imports"])
     return importlib.import_module(f"resnet_course.exercises.{name}")
 
 
-def questions_of(module):
-    return {name: question for name, question in vars(module).items() if re.fullmatch(r"q\d", name)}
+def with_exercises(folder):
+    """The notebooks in a folder that have exercises, by any sign of them: a cell or an import."""
+    return [
+        path
+        for path in sorted(folder.glob("*.ipynb"))
+        for cells in [code_cells(path)]
+        if any(map(EXERCISE_CELL.fullmatch, cells)) or any(map(TAKEN.search, cells.values()))
+    ]
 
 
 def run(cells, replaced):
@@ -42,15 +52,21 @@ def run(cells, replaced):
             exec(compile(replaced.get(cell, source), cell, "exec"), names)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
-    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
-
-
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.fixture(params=with_exercises(FOLDER), ids=lambda path: path.stem)
 def cells(request):
     return code_cells(request.param)
+
+
+def test_every_module_of_exercises_has_its_notebook():
+    taken = [exercises_of(code_cells(path)) for path in with_exercises(FOLDER)]
+    assert sorted(module.__name__ for module in taken) == sorted(module.__name__ for module in MODULES)
+
+
+def test_a_notebook_of_any_number_is_looked_at(tmp_path):
+    for name, cell in {"06_more": "q1-stub", "12_last": "q2-check", "00_none": "imports"}.items():
+        notebook = {"cells": [{"cell_type": "code", "id": cell, "source": "pass"}]}
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    assert [path.stem for path in with_exercises(tmp_path)] == ["06_more", "12_last"]
 
 
 def test_the_notebook_holds_every_exercise_word_for_word(cells):

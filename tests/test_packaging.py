@@ -1,12 +1,12 @@
-"""Holds the files around the package together: what is installed, what is committed, who imports whom."""
+"""Holds the files around the package together: what is installed, what is committed, how it is built."""
 
 import ast
 import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
-from importlib.util import resolve_name
 from pathlib import Path
 
 import nbformat
@@ -16,29 +16,6 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-# The rooms of the package in the one direction of imports: each may use those before it.
-ROOMS = (
-    *("setup_cell", "repository", "settings", "console", "processes", "download"),
-    *("data", "augment", "recipes", "batches"),
-    *(
-        "resnet",
-        "stacks",
-        "anatomy",
-        "checkpoint",
-        "transfer",
-        "cpu",
-        "features",
-        "evaluation",
-        "metrics",
-        "gradcam",
-        "corruptions",
-        "training",
-        "prediction",
-        "advice",
-    ),
-    *("plots", "widgets", "progress", "exercises", "__main__"),
-)
 
 README_COMMANDS = (
     "pip install uv && uv run jupyter lab notebooks/00_start_here.ipynb",
@@ -163,70 +140,161 @@ def test_every_trace_in_a_notebook_is_found(spoil, trace):
     assert find_traces(notebook) == [trace]
 
 
-# Who imports whom
+# How the package is built: who imports whom
+
+CONTRACT = PYPROJECT["tool"]["importlinter"]["contracts"][0]
+LAYERS = [layer.split(" | ") for layer in CONTRACT["layers"]]  # from high to low
+ROOMS = [room for layer in LAYERS for room in layer]
 
 
-def find_wrong_imports(name: str, source: str) -> list[str]:
-    """One sentence for each import of a module that runs against the direction of ROOMS.
+def lint_imports(root: Path) -> subprocess.CompletedProcess:
+    """Hold the package in a folder to the contracts of the pyproject.toml there."""
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
 
-    name: the module's full name, a package's with .__init__ at the end.
-    """
-    room = name.split(".")[1]
-    imported = []
+
+def test_imports_run_in_one_direction():
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture
+def empty_rooms(tmp_path):
+    """A package with the course's rooms and contracts, and nothing in the rooms."""
+    root = tmp_path
+    shutil.copy(ROOT / "pyproject.toml", root)
+    (root / "resnet_course").mkdir()
+    (root / "resnet_course" / "__init__.py").touch()
+    for room in ROOMS:
+        if (ROOT / "resnet_course" / room).is_dir():
+            (root / "resnet_course" / room).mkdir()
+            (root / "resnet_course" / room / "__init__.py").touch()
+            (root / "resnet_course" / room / "module.py").touch()
+        else:
+            (root / "resnet_course" / f"{room}.py").touch()
+    return root
+
+
+WRONG = {
+    "settings.py": "import resnet_course.training",
+    "resnet/module.py": "from resnet_course import settings",
+    "inputs/module.py": "from resnet_course.recipes import x",
+    "data/module.py": "def f():\n    from .. import transfer",
+    "__main__.py": "def f():\n    from .teaching import x",
+    "exercises/module.py": "import resnet_course.__main__",
+}
+RIGHT = {
+    "teaching/module.py": "from resnet_course.prediction import x",
+    "__main__.py": "from resnet_course.training import x",
+    "inputs/module.py": "import typing\nif typing.TYPE_CHECKING:\n    import resnet_course.recipes",
+}
+
+
+def test_every_import_against_the_direction_is_named(empty_rooms):
+    for path, source in WRONG.items():
+        (empty_rooms / "resnet_course" / path).write_text(source)
+    result = lint_imports(empty_rooms)
+    found = re.findall(r"resnet_course\.([\w.]+) -> ", result.stdout)
+    assert result.returncode == 1
+    assert {*found} >= {path.removesuffix(".py").replace("/", ".") for path in WRONG}
+
+
+def test_imports_with_the_direction_and_for_type_checkers_alone_are_right(empty_rooms):
+    for path, source in RIGHT.items():
+        (empty_rooms / "resnet_course" / path).write_text(source)
+    result = lint_imports(empty_rooms)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_room_that_has_no_place_is_named(empty_rooms):
+    (empty_rooms / "resnet_course" / "cellar.py").touch()
+    result = lint_imports(empty_rooms)
+    assert result.returncode == 1 and "cellar" in result.stdout
+
+
+def test_the_readme_draws_the_layers_of_the_contract_in_at_most_eight_steps():
+    (drawing,) = re.findall(r"^## How it is built\n.*?^```text\n(.*?)^```", read("README.md"), re.M | re.S)
+    steps = [re.match(r"[ ↓]*(.*?)(  |$)", line)[1] for line in drawing.splitlines()]
+    assert [layer for step in steps for layer in step.split(" → ")] == CONTRACT["layers"]
+    assert len(steps) <= 8
+
+
+# How large it is
+
+MOST_LINES, MOST_LINES_OF_EXERCISES, MOST_OF_A_FUNCTION, MOST_OF_A_CLASS, MOST_NAMES = 300, 600, 60, 150, 14
+
+
+def find_large(path: Path, source: str) -> list[str]:
+    """One sentence for the file, and each function and class in it, that is longer than its bar."""
+    found = []
+    most = MOST_LINES_OF_EXERCISES if "exercises" in path.parts else MOST_LINES
+    if (lines := source.count("\n")) > most:
+        found.append(f"{path} has {lines} lines; at most {most}")
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            module = resolve_name("." * node.level + (node.module or ""), name.rpartition(".")[0])
-            imported += [f"{module}.{alias.name}" for alias in node.names]
-    targets = [full.split(".")[1] for full in imported if full.startswith("resnet_course.")]
-    before = ROOMS[: ROOMS.index(room) + 1] if room in ROOMS else ()
-    return [
-        f"{name} imports {target}, which stands after {room} in ROOMS: imports run in one direction"
-        for target in targets
-        if target in ROOMS and target not in before
-    ]
-
-
-def modules() -> dict[str, Path]:
-    """Every module of the package, by its full name."""
-    paths = sorted((ROOT / "resnet_course").rglob("*.py"))
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
-
-
-def test_every_module_stands_in_a_known_room():
-    rooms = {name.split(".")[1] for name in modules()} - {"__init__"}
-    assert rooms <= {*ROOMS}, "put the new room where it belongs in ROOMS"
-
-
-@pytest.mark.parametrize("name", modules())
-def test_imports_run_in_one_direction(name):
-    assert find_wrong_imports(name, modules()[name].read_text(encoding="utf-8")) == []
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            most = MOST_OF_A_CLASS if isinstance(node, ast.ClassDef) else MOST_OF_A_FUNCTION
+            if (lines := node.end_lineno - node.lineno + 1) > most:
+                found.append(f"{path}: {node.name} has {lines} lines; at most {most}")
+    return found
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "target"),
+    "path",
+    sorted((ROOT / "resnet_course").rglob("*.py")),
+    ids=lambda path: path.parent.name + "/" + path.name,
+)
+def test_no_file_function_or_class_is_too_long_to_read(path):
+    assert find_large(path.relative_to(ROOT), path.read_text(encoding="utf-8")) == []
+
+
+def made_up(lines: int, head: str = "") -> str:
+    """A source of so many lines: a definition, if there is a head, and its body."""
+    return (f"{head}\n" if head else "") + "    pass\n".removeprefix("" if head else "    ") * (
+        lines - bool(head)
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "head", "most", "name"),
     [
-        ("resnet_course.settings", "import resnet_course.training", "training"),
-        ("resnet_course.settings", "def f():\n    from resnet_course.training import fit", "training"),
-        ("resnet_course.settings", "from resnet_course import training", "training"),
-        ("resnet_course.settings", "from .training import fit", "training"),
-        ("resnet_course.data.folder", "from .. import transfer", "transfer"),
-        ("resnet_course.data.__init__", "from ..batches import eval_batches", "batches"),
-        ("resnet_course.repository", "from resnet_course.settings import Settings", "settings"),
-        ("resnet_course.__init__", "from resnet_course.settings import Settings", "settings"),
-        ("resnet_course.data.folder", "from . import images\nfrom resnet_course import console", None),
-        ("resnet_course.__main__", "from resnet_course import __version__, plots", None),
-        ("resnet_course.setup_cell", "import resnet_course", None),
+        ("resnet_course/a.py", "", 300, ""),
+        ("resnet_course/exercises/a.py", "", 600, ""),
+        ("resnet_course/a.py", "def f():", 60, ": f"),
+        ("resnet_course/a.py", "async def f():", 60, ": f"),
+        ("resnet_course/a.py", "class C:", 150, ": C"),
+        ("resnet_course/exercises/a.py", "class C:", 150, ": C"),
     ],
 )
-def test_an_import_against_the_direction_is_named(name, source, target):
-    found = find_wrong_imports(name, source)
-    if target is None:
-        assert found == []
-    else:
-        room = name.split(".")[1]
-        sentence = (
-            f"{name} imports {target}, which stands after {room} in ROOMS: imports run in one direction"
-        )
-        assert found == [sentence]
+def test_what_is_one_line_too_long_is_found(path, head, most, name):
+    path = Path(path)
+    assert find_large(path, made_up(most, head)) == []
+    assert find_large(path, made_up(most + 1, head)) == [f"{path}{name} has {most + 1} lines; at most {most}"]
+
+
+def test_the_top_of_the_package_is_seen_at_one_glance():
+    names = {path.name for path in (ROOT / "resnet_course").iterdir() if not path.name.startswith(".")}
+    assert len(names - {"__init__.py", "__main__.py", "__pycache__"}) <= MOST_NAMES
+
+
+# What CONTRIBUTING.md says
+
+CHANGES = (
+    *("an optimiser", "an augmentation", "another depth", "a data source", "a metric", "a widget"),
+    *("a recipe", "a device", "an exercise", "a notebook", "an export", "a command"),
+)
+
+
+def where_to_change_what() -> dict[str, list[str]]:
+    """The table of CONTRIBUTING.md: the paths named for each change."""
+    (section,) = re.findall(r"^## Where to change what\n(.*?)^## ", read("CONTRIBUTING.md"), re.M | re.S)
+    rows = [line.strip("|").split("|", 1) for line in section.splitlines() if line.startswith("| ")]
+    path = re.compile(r"`([\w./-]+/[\w./-]*|\w+\.\w+)`")
+    return {change.strip(): path.findall(files) for change, files in rows[1:]}
+
+
+def test_contributing_says_where_to_make_twelve_changes_and_every_file_is_there():
+    table = where_to_change_what()
+    assert tuple(table) == CHANGES
+    assert [change for change, files in table.items() if len(files) < 2] == []
+    named = {file for files in table.values() for file in files}
+    assert [file for file in sorted(named) if not (ROOT / file).exists()] == []

@@ -105,9 +105,8 @@ def _remove_stale(kept: Path, tree: str, state: str) -> None:
     """Remove what an earlier state of the tree left: its files, and after a day what a killed process did."""
     for other in [*kept.glob(f"{tree}-*"), *kept.glob(f".{tree}-*")]:
         with suppress(OSError):  # Windows does not remove what is in use
-            hidden = other.name.startswith(
-                "."
-            )  # a lock, or a temporary file, perhaps of a process that lives
+            # A hidden one is a lock or a temporary file, whose process may be alive.
+            hidden = other.name.startswith(".")
             old = time.time() - other.stat().st_mtime > STRAY_AGE
             if not other.name.lstrip(".").startswith(f"{tree}-{state}") and (old or not hidden):
                 other.unlink()

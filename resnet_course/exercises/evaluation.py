@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from resnet_course.evaluation.predictions import wilson_interval
+from resnet_course.evaluation import wilson_interval
 from resnet_course.exercises.core import Exercise, Mistake, must_be_function
 
 MODULE = "evaluation"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_course.exercises.core import Exercise, Mistake, must_be_dict, must_be_function
-from resnet_course.resnet.network import ResNet, resnet18
+from resnet_course.resnet import ResNet, resnet18
 from resnet_course.transfer import freeze, split_at
 
 MODULE = "freezing"

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from resnet_course.common.console import say
-from resnet_course.common.files import write_atomically
+from resnet_course.common.files import locked, write_atomically
 from resnet_course.settings import Settings
 
 MARKS = {"right": "✓", "wrong": "✗", "not attempted": "·"}
+PATIENCE = 5.0  # seconds to wait for another notebook that writes
 
 
 def record(module: str, question: str, outcome: str) -> None:
@@ -17,13 +18,14 @@ def record(module: str, question: str, outcome: str) -> None:
 
     module: such as "residual_blocks". question: such as "q1". outcome: a key of `MARKS`.
     """
-    known = read()
-    if known.get(module, {}).get(question) in ("right", outcome):
-        return
-    known.setdefault(module, {})[question] = outcome
-    text = json.dumps(known, indent=1, sort_keys=True) + "\n"
     try:
-        write_atomically(_path(), lambda file: file.write(text.encode()))
+        with locked(_path(), timeout=PATIENCE):  # notebooks side by side write the same file
+            known = read()
+            if known.get(module, {}).get(question) in ("right", outcome):
+                return
+            known.setdefault(module, {})[question] = outcome
+            text = json.dumps(known, indent=1, sort_keys=True) + "\n"
+            write_atomically(_path(), lambda file: file.write(text.encode()))
     except Exception as error:
         say(f"(Your progress cannot be saved: {error}. Everything else works.)")
 
@@ -39,7 +41,7 @@ def read() -> dict[str, dict[str, str]]:
     except FileNotFoundError:
         return {}
     except Exception as error:  # whatever a foreign file holds, and whatever the settings say
-        say(f"(Your progress so far cannot be read: {error}. It starts anew.)")
+        say(f"(Your progress so far cannot be read: {error}. It starts again.)")
         return {}
 
 

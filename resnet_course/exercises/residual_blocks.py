@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_course.exercises.core import Exercise, Mistake
-from resnet_course.resnet.network import BasicBlock, ResNet, resnet18, stage
+from resnet_course.resnet import BasicBlock, ResNet, resnet18, stage
 
 MODULE = "residual_blocks"
 

@@ -33,7 +33,7 @@ class TrainingDiverged(CourseError, RuntimeError):
 
 
 class Measured(NamedTuple):
-    """What a pass over images measured: mean loss in nats, accuracy 0 to 1, how many, whether it was stopped."""
+    """What a pass over images measured: mean loss in nats, accuracy, how many images; was it stopped."""
 
     loss: float
     accuracy: float

@@ -101,12 +101,12 @@ def entered_phase(
     """The phase in which the run's next epoch lies; within the block the model is where it is computed."""
     model, done = run.model, len(run.epochs)
     start, recipe = run.recipe.phase_after(done)
-    run.load(run.best if done == start else run.last)
+    run.load(run.progress.best if done == start else run.progress.last)
     as_given = _what_is_trained(model)
     apply_recipe(model, recipe)
     if not done and _what_is_trained(model) != as_given:
         say(
-            f"The model is brought in line with the recipe {recipe.name}: trained from {recipe.train_from} on, "
+            f"The model is brought in line with the recipe {recipe.name}: train_from {recipe.train_from}, "
             f"dropout {recipe.dropout:g}."
         )
     began = time.perf_counter()

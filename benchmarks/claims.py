@@ -1,0 +1,64 @@
+"""What the course says about time, held against results.json: no test and no notebook asserts on a clock.
+
+`record` says which claim no longer holds as soon as something is measured again; tests/test_benchmarks.py
+holds all of them against what is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Results = dict[str, Any]
+
+CLAIMS: dict[str, Callable[[Results], bool]] = {
+    "a step of equal work is faster than the original's in 32-bit numbers": lambda r: (
+        r["original_steps"]["equal_step_fp32_ratio"] < 0.9
+    ),
+    "what the probe finds is at least as fast as 32-bit numbers": lambda r: (
+        r["original_steps"]["equal_step_fastest_ratio"] < 1.05 * r["original_steps"]["equal_step_fp32_ratio"]
+    ),
+    "laptop takes less than a tenth of the original's ten epochs": lambda r: (
+        r["laptop"]["minutes"] < r["original_steps"]["original_minutes_computed"] / 10
+    ),
+    "keeping memory makes no step slower": lambda r: all(
+        r["memory"][f"train_from_{part}"]["times_as_long"] > 0.97 for part in ("all", "layer3")
+    ),
+    "after keeping memory the original's step takes the same time as before, within 5%": lambda r: (
+        abs(r["memory"]["original_step"]["after_to_before"] - 1) < 0.05
+    ),
+    "after keeping memory the original's step has as many page faults as before, within 5%": lambda r: (
+        r["memory"]["original_step"]["after_page_faults"]
+        < 1.05 * r["memory"]["original_step"]["before_page_faults"]
+    ),
+    "our pipeline is more than twice as fast as the original's": lambda r: all(
+        r["pipeline"][f"at_{size}"]["times_faster_than_original"] > 2 for size in (96, 224)
+    ),
+    "each random change is faster for a whole batch than image by image": lambda r: all(
+        way["ours"] < way["v2_each"] for way in r["pipeline"]["milliseconds_for_a_batch_at_32"].values()
+    ),
+    "cached features make an epoch of layer4 faster, and one of the head at least three times": lambda r: all(
+        r["freezing_cache"][f"at_{size}"]["layer4_times_faster"] > 1
+        and r["freezing_cache"][f"at_{size}"]["fc_times_faster"] > 3
+        for size in (96, 128)
+    ),
+    "many files in one call are faster than one by one": lambda r: r["prediction"]["times_faster"] > 1,
+    "a larger input takes longer": lambda r: (
+        r["estimate"]["at_64"]["measured_seconds"] < r["estimate"]["at_128"]["measured_seconds"]
+    ),
+    "the estimate is right within a third": lambda r: all(
+        2 / 3 < r["estimate"][f"at_{size}"]["ratio"] < 3 / 2 for size in (64, 128)
+    ),
+}
+
+
+def broken(results: Results) -> list[str]:
+    """The claims that these results contradict; one that nothing here measures contradicts nothing."""
+    found = []
+    for claim, holds in CLAIMS.items():
+        try:
+            if not holds(results):
+                found.append(claim)
+        except KeyError:
+            continue
+    return found

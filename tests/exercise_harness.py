@@ -1,0 +1,51 @@
+"""What the tests of the exercises share: an answer made from source text, and what `check` says to it."""
+
+import importlib
+import pkgutil
+import re
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from resnet_course import exercises
+
+
+def questions_of(module):
+    """The questions of a module of exercises, by name: q1, q2, …"""
+    return {name: question for name, question in vars(module).items() if re.fullmatch(r"q\d", name)}
+
+
+MODULES = [
+    importlib.import_module(f"resnet_course.exercises.{found.name}")
+    for found in pkgutil.iter_modules(exercises.__path__)
+    if found.name not in ("core", "progress")
+]
+QUESTIONS = [question for module in MODULES for question in questions_of(module).values()]
+
+
+def answer_of(source):
+    """The last thing that a cell with this source defines."""
+    names = {"torch": torch, "nn": nn, "F": F, "np": np}
+    exec(source, names)
+    return list(names.values())[-1]
+
+
+@pytest.fixture
+def exercise_home(tmp_path, monkeypatch):
+    """A learner who has tried nothing yet, and does not ask for strictness."""
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
+    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
+
+
+@pytest.fixture
+def said(exercise_home, capsys):
+    """A function: what `question.check(answer)` prints."""
+
+    def check(question, answer):
+        question.check(answer)
+        return capsys.readouterr().out
+
+    return check
