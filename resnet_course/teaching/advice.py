@@ -29,11 +29,11 @@ class Advice:
     minutes: float
 
     def __str__(self) -> str:
-        recipe = self.recipe
+        recipe, duration = self.recipe, format_duration(60 * self.minutes)
         lines = [f"- {warning}" for warning in self.warnings] or ["- Nothing to fix was found."]
         start = (
             f"Begin with: recipe {recipe.name}, image_size={recipe.image_size}, epochs={recipe.epochs}, "
-            f"augmentation={recipe.augmentation!r}: about {format_duration(60 * self.minutes)} on this machine."
+            f"augmentation={recipe.augmentation!r}: about {duration} on this machine."
         )
         return "\n".join([*lines, start])
 
