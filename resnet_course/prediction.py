@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from resnet_course import machine
 from resnet_course.common.console import say
-from resnet_course.data.images import count_frames, square
-from resnet_course.data.reading import ImageError, read_image
+from resnet_course.data.reading import ImageError, count_frames, read_image, square
 from resnet_course.evaluation import mean_logits
 from resnet_course.inputs import to_input, views_of
 from resnet_course.settings import Settings

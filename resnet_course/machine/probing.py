@@ -92,7 +92,7 @@ class Probe:
             f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
         )
         return (
-            f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; {layouts}"
+            f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; {compared}"
             f"fastest: {fastest[0]}, {fastest[1].replace('_', '-')}, threads: {self.threads}"
         )
 
