@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 from record import recorded
 
-from resnet_course.teaching import plots
+from resnet_course.teaching.plots.palette import BASELINE, COURSE, MUTED, TRAINED
 
 FIGURE = Path(__file__).parents[1] / "docs" / "time_to_accuracy.png"
 
@@ -21,19 +21,20 @@ def draw() -> None:
     axis.plot(
         [run["minutes"] for run in runs],
         [run["test_accuracy_percent"] for run in runs],
-        "o",
-        color=plots.BLUE,
+        **COURSE.points,
         label="LAPTOP, three seeds",
     )
     way = [(at["minutes"], at["test_accuracy_percent"]) for at in full["on_the_way"].values()]
-    axis.plot(*zip(*way, strict=True), "s-", color=plots.GREEN, label="FULL, whenever an epoch was better")
+    axis.plot(*zip(*way, strict=True), **TRAINED.curve, label="FULL, whenever an epoch was better")
     scratch, original = measured["airbench94_minutes_computed"], measured["original_minutes_computed"]
-    axis.plot(scratch, 94, "^", color=plots.GREY, label="from scratch (airbench94): time computed, not run")
-    axis.axvline(original, color=plots.VERMILION, linestyle="--", label="original recipe: time computed")
+    axis.plot(scratch, 94, **MUTED.points, label="from scratch (airbench94): time computed, not run")
+    axis.axvline(
+        original, color=BASELINE.color, linestyle=BASELINE.line, label="original recipe: time computed"
+    )
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda minutes, _: f"{minutes:g}"))
     axis.set(xlabel="minutes from the command to the saved checkpoint, two cores", ylabel="test accuracy (%)")
-    axis.set_xticks([2, 5, 10, 20, 50, 100, 200])
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right", fontsize=9)

@@ -90,7 +90,7 @@ class Probe:
         fastest, gain = self.fastest, self.channels_last_gain(self.fastest[0])
         layouts = f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
         return (
-            f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; {compared}"
+            f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; {layouts}"
             f"fastest: {fastest[0]}, {fastest[1].replace('_', '-')}, threads: {self.threads}"
         )
 
