@@ -14,7 +14,7 @@ GRADIENTS, UPDATE, FORWARD = 3.0, 2.0, 1.0
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Steps that are taken but not timed: each kind has its seconds. Lists (kind, images of the batch, limit)."""
+    """Steps that are taken but not timed: each kind has its seconds. Lists (kind, batch, limit)."""
     found, sizes = [], []
 
     class Engine(machine.Engine):

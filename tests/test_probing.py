@@ -46,7 +46,7 @@ class Machine:
 
 
 def quick(kind, engine):
-    """The seconds of a step where bf16 is fastest, for features in contiguous memory, and so are all threads."""
+    """The seconds of a step where bf16 and all threads are fastest, and for features contiguous memory."""
     fp32, favourite = engine.precision == "fp32", LAYOUTS[kind == "features"]
     return 0.01 * (1 + fp32 + 0.5 * (engine.memory_format != favourite)) / engine.threads
 
