@@ -2,7 +2,7 @@
 
 It shows without a GPU which code moves its inputs and results, as CONTRIBUTING's rule for devices asks.
 Within `FakeDevice()` everything that PyTorch does is watched: what is moved to the device, or computed from
-what lies there, lies there too, says so by its `device`, and can be used with the CPU's tensors only in the ways in
+what lies there lies there too, tells so by its `device`, and goes with the CPU's tensors only in the ways in
 which a CUDA tensor can. The `meta` device would not do: its tensors hold no numbers.
 """
 
