@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from resnet_course import machine
 from resnet_course.common.console import say
-from resnet_course.data.images import count_frames, square
-from resnet_course.data.reading import ImageError, read_image
+from resnet_course.data import ImageError, count_frames, read_image, square
 from resnet_course.evaluation import mean_logits
 from resnet_course.inputs import to_input, views_of
 from resnet_course.settings import Settings
@@ -53,11 +52,9 @@ class Classifier:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.recipe = checkpoint.recipe
-        device = Settings.from_env().device
+        device = "cpu" if Settings.from_env().device == "auto" else machine.device()
         # One image is too little work for the choice of precision to matter: no probe, and exact.
-        self.engine = machine.Engine(
-            "cpu" if device == "auto" else device, "fp32", "channels_last", machine.threads_here()
-        )
+        self.engine = machine.Engine(device, "fp32", "channels_last")
         self.model = self.engine.place(checkpoint.model())
         self.network = self.engine.place(fused(self.model))  # the same, with less to compute
 
@@ -96,8 +93,7 @@ class Classifier:
     def logits(self, squares: Tensor) -> Tensor:
         """The mean of the logits over the recipe's views of each image: float32 [N, C], on the CPU.
 
-        squares: uint8 [N, 3, stored_size, stored_size]. Divide by a temperature before the softmax where there
-        is one.
+        squares: uint8 [N, 3, stored_size, stored_size]. The checkpoint's temperature is not applied yet.
         """
         return self._logits(squares, self.network, self.engine)
 
@@ -137,7 +133,7 @@ class Classifier:
             return mean_logits(network, map(engine.place, views)).cpu()
 
     def _predictions(self, logits: Tensor) -> list[Prediction]:
-        return [self._prediction(row) for row in logits.softmax(1)]
+        return [self._prediction(row) for row in (logits / self.checkpoint.temperature).softmax(1)]
 
     def _prediction(self, probabilities: Tensor) -> Prediction:
         ranked = probabilities.sort(descending=True, stable=True)

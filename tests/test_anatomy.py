@@ -8,13 +8,14 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
+from resnet_course.common.errors import ArgumentError
 from resnet_course.resnet import resnet18
 from resnet_course.resnet.stacks import stack
 from resnet_course.teaching import anatomy
 
 
 @pytest.fixture
-def pictures():
+def images():
     return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -53,67 +54,88 @@ def test_multiply_adds_are_those_that_torchvision_publishes(name):
     assert anatomy.multiply_adds(model, 224) / 1e9 == pytest.approx(published, abs=2e-3)
 
 
-def test_outputs_are_those_of_the_parts_one_after_another(model, pictures):
-    found = anatomy.outputs(model, pictures)
+def test_outputs_are_those_of_the_parts_one_after_another(model, images):
+    found = anatomy.outputs(model, images)
     assert tuple(found) == tuple(name for name, _ in model.named_children())
     model.eval()
-    x = pictures
+    x = images
     with torch.no_grad():
         for name, part in model.named_children():
             x = part(x)
             assert torch.equal(found[name], x), name
 
 
-def test_gradient_norms_are_those_of_a_backward_pass(model, pictures):
+def test_gradient_norms_are_those_of_a_backward_pass(model, images):
     labels = torch.tensor([0, 1, 2, 3])
-    norms = anatomy.gradient_norms(model, pictures, labels)
+    norms = anatomy.gradient_norms(model, images, labels)
     assert len(norms) == 8 and all(parameter.grad is None for parameter in model.parameters())
-    F.cross_entropy(model.train()(pictures), labels).backward()
+    F.cross_entropy(model.train()(images), labels).backward()
     assert norms["conv1"] == pytest.approx(float(model.conv1.weight.grad.norm()), rel=1e-5)
     assert norms["fc"] == pytest.approx(float(model.fc.weight.grad.norm()), rel=1e-5)
 
 
-def test_residual_shares_by_hand(model, pictures):
-    shares = anatomy.residual_shares(model, pictures)
+def test_residual_shares_by_hand(model, images):
+    shares = anatomy.residual_shares(model, images)
     model.eval()
     with torch.no_grad():
-        x = model.relu(model.bn1(model.conv1(pictures)))
+        x = model.relu(model.bn1(model.conv1(images)))
         block = model.layer1[0]
         ratios = [block.residual(x)[i].norm() / x[i].norm() for i in range(4)]
         assert shares["layer1.0"] == pytest.approx(float(sum(ratios) / 4), rel=1e-5)
     nn.init.zeros_(model.layer1[0].bn2.weight)
-    assert anatomy.residual_shares(model, pictures)["layer1.0"] == 0
+    assert anatomy.residual_shares(model, images)["layer1.0"] == 0
 
 
-def test_a_removed_block_lets_its_input_pass(model, pictures):
+def test_a_removed_block_lets_its_input_pass(model, images):
     assert anatomy.removable_blocks(model) == ["layer1.0", "layer2.0", "layer3.0"]
     for name in anatomy.removable_blocks(model):
         expected = copy.deepcopy(model)
         nn.init.zeros_(expected.get_submodule(name).bn2.weight)  # F = 0
         with torch.no_grad():
-            found = anatomy.without_block(model, name).eval()(pictures)
-            assert torch.allclose(found, expected.eval()(pictures), atol=1e-6), name
+            found = anatomy.without_block(model, name).eval()(images)
+            assert torch.allclose(found, expected.eval()(images), atol=1e-6), name
 
 
-def test_a_plain_block_that_changes_the_shape_cannot_go(pictures):
+def test_a_plain_block_that_changes_the_shape_cannot_go(images):
     plain = stack(14, skip=False, width=4)
     assert anatomy.removable_blocks(plain) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1"]
-    assert anatomy.without_block(plain, "layer2.1")(pictures).shape == (4, 10)
-    with pytest.raises(ValueError, match=r"layer2\.0 changes the shape, .* removable are: layer1\.0"):
+    assert anatomy.without_block(plain, "layer2.1")(images).shape == (4, 10)
+    with pytest.raises(ArgumentError, match=r"layer2\.0 changes the shape, .* removable are: layer1\.0"):
         anatomy.without_block(plain, "layer2.0")
 
 
-def test_latencies_have_a_line_for_each_network(model):
-    found = anatomy.latencies({"small": model, "large": stack(38, width=16)}, 32, rounds=3)
-    assert 0 < found["small"] < found["large"]
+def test_latencies_are_medians_of_rounds_in_which_the_networks_take_turns(model, monkeypatch):
+    seconds = iter([9.0, 9.0, 0.001, 0.010, 0.005, 0.030, 0.002, 0.020])  # first a round that warms up
+    shapes = []
+
+    def seconds_of(step, times, at_most):
+        shapes.append(tuple(step().shape))
+        return [next(seconds)]
+
+    monkeypatch.setattr(anatomy.machine, "seconds", seconds_of)
+    models = {"ten": model, "five": stack(8, width=4, num_classes=5)}
+    assert anatomy.latencies(models, 32, rounds=3) == pytest.approx({"ten": 2.0, "five": 20.0})
+    assert shapes == [(1, 10), (1, 5)] * 4
 
 
-def test_the_network_stays_as_it_was(model, pictures):
+def test_a_dead_input_does_not_count_as_moved(model, images):
+    nn.init.zeros_(model.bn1.weight)  # nothing but its bias, which is 0, arrives at the first block
+    assert anatomy.residual_shares(model, images)["layer1.0"] == 0
+    nn.init.ones_(model.layer1[0].bn2.bias)  # F(x) is something, and x is nothing: no division
+    assert anatomy.residual_shares(model, images)["layer1.0"] == 0
+
+
+def test_a_block_that_is_not_there_cannot_go(model):
+    with pytest.raises(ArgumentError, match=r"no block 'layer9'; removable are: layer1\.0"):
+        anatomy.without_block(model, "layer9")
+
+
+def test_the_network_stays_as_it_was(model, images):
     before, mode = copy.deepcopy(model.state_dict()), model.training
     anatomy.walk(model, 32)
-    anatomy.outputs(model, pictures)
-    anatomy.gradient_norms(model, pictures, torch.tensor([0, 1, 2, 3]))
-    anatomy.residual_shares(model, pictures)
+    anatomy.outputs(model, images)
+    anatomy.gradient_norms(model, images, torch.tensor([0, 1, 2, 3]))
+    anatomy.residual_shares(model, images)
     anatomy.latencies({"it": model}, 32, rounds=1)
     anatomy.without_block(model, "layer1.0")
     assert model.training == mode and not any(module._forward_hooks for module in model.modules())

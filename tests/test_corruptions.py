@@ -23,7 +23,7 @@ def test_the_damage_grows_and_is_the_same_at_every_call(images, name):
         assert torch.equal(damaged, corrupt(images, name, strength, seed=3))
         damage.append(float((damaged.float() - images.float()).abs().mean()))
     assert damage == sorted(damage) and damage[0] > 0 and damage[4] > 1.5 * damage[0]
-    assert torch.equal(images, before), "the pictures that came in stay as they are"
+    assert torch.equal(images, before), "the images that came in stay as they are"
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

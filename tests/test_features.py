@@ -1,39 +1,42 @@
 """Cached features: the same training as through the trunk, never stale, safe to stop, small in memory."""
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
-from resnet_course import features
 from resnet_course.data import DataError, ImageSet
 from resnet_course.evaluation import evaluate
-from resnet_course.features import FeaturesError, cache_features, trunk_of
-from resnet_course.features.feature_set import ArrayFile
-from resnet_course.inputs.augment import draw_view
+from resnet_course.features import FeaturesError, FeatureSet, cache, cache_features, network_for, store
+from resnet_course.features.store import ArrayFile, FeatureFile
+from resnet_course.inputs import eval_batches, view_batches
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 from resnet_course.training import fit
-from resnet_course.transfer import freeze
+from resnet_course.transfer import freeze, split_at, trunk_of
 
 RECIPE = replace(REDUCED, epochs=3, augmentation="none", train_from="layer4", dropout=0.3, batch_size=48)
 
 
-def pictures(count, seed=0):
+def noise(count, seed=0):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
-    noise = torch.randint(0, 160, (count, 3, 32, 32), generator=generator)
-    images = (noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+    dark = torch.randint(0, 160, (count, 3, 32, 32), generator=generator)
+    images = (dark + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
     return ImageSet(images, labels, ("dark", "bright"), "noise")
 
 
 @pytest.fixture(scope="module")
 def sets():
-    return pictures(300), pictures(140, seed=1)
+    return noise(300), noise(140, seed=1)
 
 
 def frozen(train_from="layer4", seed=0):
@@ -57,7 +60,7 @@ def test_training_on_features_is_training_through_the_trunk(sets, tmp_path, trai
         assert cached.values(name) == pytest.approx(uncached.values(name), abs=2e-5)
     for (name, a), b in zip(model.state_dict().items(), through.state_dict().values(), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-4), name
-    whole = evaluate(model, sets[1], recipe)  # the model that learned from features predicts from pictures
+    whole = evaluate(model, sets[1], recipe)  # the model that learned from features predicts from images
     assert torch.allclose(whole.logits, evaluate(model, val, recipe).logits, atol=1e-5)
 
 
@@ -86,23 +89,10 @@ def test_views_are_what_the_augmentation_draws(sets, tmp_path):
     for a in range(4):
         for b in range(a):
             same = (everything[a] == everything[b]).flatten(1).all(1).float().mean()
-            assert same < 0.05, "two views of a picture are the same"
+            assert same < 0.05, "two views of a image are the same"
 
 
-def test_views_with_odd_numbers_are_mirrored_where_the_augmentation_flips():
-    images = pictures(40).images
-    generator = torch.Generator().manual_seed(0)
-    assert torch.equal(draw_view("flip", images, 0, generator), images)
-    assert torch.equal(draw_view("flip", images, 1, generator), images.flip(3))
-    black = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
-    black[..., :8] = 255  # a bright left edge; no crop moves it to the other side
-    for name in ("crop_flip", "crop_flip_rotate"):
-        for view, left in ((0, True), (1, False), (2, True)):
-            drawn = draw_view(name, black, view, generator).float()
-            assert ((drawn[..., :8].mean((1, 2, 3)) > drawn[..., -8:].mean((1, 2, 3))) == left).all()
-
-
-def test_the_features_of_a_mirrored_picture_are_not_mirrored_features(sets, tmp_path):
+def test_the_features_of_a_mirrored_image_are_not_mirrored_features(sets, tmp_path):
     found = cache_features(
         frozen("layer2"),
         sets[0],
@@ -116,7 +106,7 @@ def test_the_features_of_a_mirrored_picture_are_not_mirrored_features(sets, tmp_
 
 def test_features_are_read_again_not_made_again(sets, tmp_path, monkeypatch):
     first = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
-    monkeypatch.setattr(features, "_write", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(FeatureFile, "_fill", lambda *_: pytest.fail("made again"))
     again = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
     assert torch.equal(first.read(torch.arange(9)), again.read(torch.arange(9)))
     other_head = frozen()
@@ -172,15 +162,15 @@ def test_a_stop_keeps_what_is_done_and_the_next_call_goes_on(sets, tmp_path, mon
     recipe = replace(RECIPE, augmentation="crop_flip")
     whole = cache_features(frozen(), sets[0], recipe, tmp_path / "whole", views=2)
     calls = []
-    draw = features._inputs
+    draw = cache._inputs
 
-    def stop(images, recipe, views, view, start):
+    def stop(image_set, recipe, views, view, start):
         calls.append((view, start))
         if stopped_at is not None and len(calls) == 1 + stopped_at + 1:  # the first chunk tells the shape
             raise KeyboardInterrupt
-        return draw(images, recipe, views, view, start)
+        return draw(image_set, recipe, views, view, start)
 
-    monkeypatch.setattr(features, "_inputs", stop)
+    monkeypatch.setattr(cache, "_inputs", stop)
     with pytest.raises(KeyboardInterrupt):
         cache_features(frozen(), sets[0], recipe, tmp_path, views=2)
     assert not files(tmp_path) and len(files(tmp_path, "part")) == 1
@@ -209,7 +199,7 @@ def test_a_file_that_was_cut_short_goes_on_from_its_last_whole_chunk(sets, tmp_p
 @pytest.mark.parametrize(
     "damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b"", lambda b: b"no" * 99]
 )
-def test_a_damaged_file_is_made_anew_and_that_is_said(sets, tmp_path, capsys, damage):
+def test_a_damaged_file_is_made_again_and_that_is_said(sets, tmp_path, capsys, damage):
     cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
     [path] = files(tmp_path)
     content = path.read_bytes()
@@ -217,42 +207,42 @@ def test_a_damaged_file_is_made_anew_and_that_is_said(sets, tmp_path, capsys, da
     path.write_bytes(damage(content))
     cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
     assert path.read_bytes() == content
-    assert "is damaged; it is made anew" in capsys.readouterr().err
+    assert "is damaged; it is made again" in capsys.readouterr().err
 
 
 def test_size_and_time_are_said_before_it_starts(sets, tmp_path, capsys):
     recipe = replace(RECIPE, augmentation="crop_flip")
-    for views, time in ((2, "a moment."), (4, "about 0 s.")):
+    for views, time in ((2, "a moment."), (4, "about ")):
         cache_features(frozen(), sets[0], recipe, tmp_path, views=views)
         said = capsys.readouterr().err
-        assert f"300 pictures in {views} views" in said and " MB in " in said and time in said
+        assert f"300 images in {views} views" in said and " MB in " in said and time in said
 
 
 def test_an_empty_set_has_no_features(sets, tmp_path):
-    with pytest.raises(DataError, match="has no pictures"):
+    with pytest.raises(DataError, match="has no images"):
         cache_features(frozen(), sets[0].subset(torch.arange(0)), RECIPE, tmp_path)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_computed(sets, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(FeaturesError, match=r"still need 0\.0 GB.*RESNET_COURSE_HOME"):
         cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
     assert not files(tmp_path)
 
 
 def test_a_disk_that_fills_up_keeps_what_is_done(sets, tmp_path, monkeypatch):
-    real = features._inputs
+    real = cache._inputs
 
-    def full(images, recipe, views, view, start):
+    def full(image_set, recipe, views, view, start):
         if start:
             raise OSError(28, "No space left on device")
-        return real(images, recipe, views, view, start)
+        return real(image_set, recipe, views, view, start)
 
-    monkeypatch.setattr(features, "_inputs", full)
+    monkeypatch.setattr(cache, "_inputs", full)
     with pytest.raises(FeaturesError, match="What is done is kept"):
         cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
-    monkeypatch.setattr(features, "_inputs", real)
+    monkeypatch.setattr(cache, "_inputs", real)
     [partial] = files(tmp_path, "part")
     assert partial.stat().st_size > 128 * 100
     cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
@@ -282,7 +272,7 @@ def test_only_a_frozen_trunk_can_be_kept(sets, tmp_path):
     [
         ("none", 2, "no more than 1"),
         ("flip", 3, "no more than 2"),
-        ("original", 1, "picture by picture"),
+        ("original", 1, "one by one"),
         ("crop_flip", 0, "whole number"),
     ],
 )
@@ -295,7 +285,7 @@ def test_of_six_test_views_two_are_kept_which_is_what_fit_validates_with(sets, t
     six = replace(RECIPE, test_views=6)
     kept = cache_features(frozen(), sets[1], six, tmp_path)
     assert kept.views == 2
-    with pytest.raises(FeaturesError, match="looks at 6 views of a picture, and the features have 2"):
+    with pytest.raises(FeaturesError, match="looks at 6 views of an image, and the features have 2"):
         evaluate(frozen(), kept, six)
     assert fit(frozen(), *sets, replace(six, epochs=1, cached_views=1), home=tmp_path).epochs
 
@@ -329,7 +319,7 @@ def test_features_cannot_be_mixed(sets, tmp_path):
         fit(frozen(), found, sets[1], replace(RECIPE, mix="mixup"))
 
 
-def test_a_part_of_the_features_belongs_to_the_same_pictures(sets, tmp_path):
+def test_a_part_of_the_features_belongs_to_the_same_images(sets, tmp_path):
     found = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1, dtype="fp32")
     indices = torch.tensor([250, 3, 77])
     part = found.subset(indices)
@@ -349,7 +339,7 @@ def test_the_trunk_is_left_in_the_mode_in_which_it_was(sets, tmp_path):
 def test_trunk_and_head_are_the_network_for_fc_too():
     model = frozen("fc").eval()
     x = torch.randn(3, 3, 64, 64)
-    head = features.split_at(model, "fc")[1]
+    head = split_at(model, "fc")[1]
     assert torch.allclose(head(trunk_of(model, "fc")(x)), model(x), atol=1e-6)
 
 
@@ -378,7 +368,7 @@ MEMORY = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from resnet_course.features.feature_set import ArrayFile
+from resnet_course.features.store import ArrayFile
 file = ArrayFile(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for start in range(0, file.shape[1], 1024):
@@ -404,3 +394,133 @@ def test_rows_are_the_rows_of_the_array(tmp_path):
     np.save(tmp_path / "a.npy", array)
     views, places = np.array([2, 0, 1, 1]), np.array([49, 0, 7, 7])
     assert np.array_equal(ArrayFile(tmp_path / "a.npy").rows(views, places), array[views, places])
+
+
+class ShortReads(ArrayFile):
+    """A file on a disk that brings a few bytes at a time, as a network's may."""
+
+    def _read(self, buffer, offset):
+        return super()._read(buffer[:7], offset)
+
+
+@pytest.mark.parametrize("kind", [ArrayFile, ShortReads])
+@pytest.mark.parametrize("positioned", [True, False])
+def test_many_threads_read_their_own_rows_however_few_bytes_a_read_brings(
+    tmp_path, monkeypatch, kind, positioned
+):
+    if not positioned:
+        monkeypatch.delattr(store.os, "preadv", raising=False)  # as on Windows
+    array = np.random.default_rng(0).standard_normal((2, 64, 1, 1, 8)).astype(np.float32)
+    np.save(tmp_path / "a.npy", array)
+    file, places = kind(tmp_path / "a.npy"), np.arange(64)
+
+    def read(view):
+        return all(np.array_equal(file.rows(np.full(64, view), places), array[view]) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(read, [0, 1, 0, 1]))
+
+
+def test_a_file_that_was_cut_short_while_it_is_read_is_named(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((1, 50, 1, 1, 8), np.float32))
+    file = ArrayFile(tmp_path / "a.npy")
+    os.truncate(tmp_path / "a.npy", (tmp_path / "a.npy").stat().st_size - 1)
+    file.rows(np.zeros(1, int), np.array([48]))
+    with pytest.raises(OSError, match=r"a\.npy ends before .* cut short after it was opened"):
+        file.rows(np.zeros(1, int), np.array([49]))
+
+
+def test_whole_batches_and_views_of_features_are_in_order(sets, tmp_path):
+    recipe = replace(RECIPE, test_views=2)
+    found = cache_features(frozen(), sets[1], recipe, tmp_path)
+    views = list(view_batches(found, recipe))
+    assert [len(batch) for batch in views] == [2, 2, 2] and isinstance(found, FeatureSet)
+    for view in range(2):
+        assert torch.equal(torch.cat([batch[view] for batch in views]), found.read(torch.arange(140), view))
+    batches = list(eval_batches(found, recipe))
+    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), found.read(torch.arange(140)))
+    assert torch.equal(torch.cat([labels for _, labels in batches]), sets[1].labels)
+
+
+def test_the_network_for_images_is_all_of_it_and_for_features_the_head(sets, tmp_path):
+    model = frozen()
+    assert network_for(model, sets[0]) is model
+    head = network_for(model, cache_features(model, sets[0], RECIPE, tmp_path, views=1))
+    assert head[0] is model.layer4
+
+
+def test_two_that_want_the_same_at_once_make_it_once(sets, tmp_path, monkeypatch):
+    """In threads, which exclude each other as processes do: the lock belongs to an open file."""
+    made, write = [], FeatureFile._fill
+    both = threading.Barrier(2, timeout=60)
+
+    def count(self, *arguments):
+        made.append(threading.get_ident())
+        write(self, *arguments)
+
+    is_whole = FeatureFile.is_whole
+
+    def meet(self, *path):
+        """Let both find that the file is not there before one of them begins."""
+        found = is_whole(self, *path)
+        if not made and not found and not path:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait()
+            both.abort()
+        return found
+
+    monkeypatch.setattr(FeatureFile, "_fill", count)
+    monkeypatch.setattr(FeatureFile, "is_whole", meet)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(
+            lambda _: cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1), "ab"
+        )
+    assert len(made) == 1 and len(files(tmp_path)) == 1
+    assert torch.equal(first.read(torch.arange(300)), second.read(torch.arange(300)))
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import numpy as np, torch
+from resnet_course.features.store import CHUNK, FeatureFile
+def chunk(view, start):
+    if start == CHUNK:
+        print("one chunk is written", flush=True)
+        time.sleep(600)
+    return torch.ones(CHUNK, 64, 64, 2)
+FeatureFile(Path(sys.argv[1]), (1, 2 * CHUNK, 64, 64, 2), "fp16").make(chunk, lambda part: None)
+"""
+
+
+def test_when_the_one_that_works_is_killed_the_one_that_waits_goes_on(tmp_path, monkeypatch, capsys):
+    path, starts, waits = tmp_path / "features" / "a.npy", [], threading.Event()
+    monkeypatch.setattr("resnet_course.common.files.say", lambda text: waits.set())
+
+    def chunk(view, start):
+        starts.append(start)
+        return torch.ones(store.CHUNK, 64, 64, 2)
+
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "one chunk is written\n"
+        with ThreadPoolExecutor(1) as threads:
+            file = FeatureFile(path, (1, 2 * store.CHUNK, 64, 64, 2), "fp16")
+            waiting = threads.submit(file.make, chunk, lambda part: None)
+            assert waits.wait(60) and not starts
+            process.kill()
+            waiting.result(timeout=60)
+    assert starts == [store.CHUNK], "the first chunk is kept"
+    assert (np.load(path) == 1).all() and not list(path.parent.glob("*.part"))
+
+
+def test_on_a_disk_without_locks_all_make_it_and_all_find_it(sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "locked", lambda path: contextlib.nullcontext(False))
+    with ThreadPoolExecutor(2) as threads:
+        found = list(
+            threads.map(lambda _: cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1), "ab")
+        )
+    assert [path.name for path in (tmp_path / "features").iterdir()] == [
+        path.name for path in files(tmp_path)
+    ]
+    assert torch.equal(*(each.read(torch.arange(300)) for each in found))

@@ -27,15 +27,15 @@ def test_it_is_the_formula_with_gradients_by_finite_differences(model, layer, af
     with torch.no_grad():
         maps, step = trunk(inputs), 1e-5
         weights = torch.zeros(maps.shape[:2], dtype=torch.float64)
-        for picture in range(2):
+        for image in range(2):
             for channel in range(maps.shape[1]):
                 # The mean gradient over a map is the slope when the whole map is raised a little.
                 ends = []
                 for sign in (1, -1):
-                    moved = maps[picture : picture + 1].clone()
+                    moved = maps[image : image + 1].clone()
                     moved[0, channel] += sign * step
-                    ends.append(head(moved)[0, classes[picture]])
-                weights[picture, channel] = (ends[0] - ends[1]) / (2 * step) / maps[0, 0].numel()
+                    ends.append(head(moved)[0, classes[image]])
+                weights[image, channel] = (ends[0] - ends[1]) / (2 * step) / maps[0, 0].numel()
         heat = (weights[..., None, None] * maps).sum(1, keepdim=True).relu()
         heat = F.interpolate(heat, (40, 40), mode="bilinear")[:, 0]
         wanted = heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from resnet_course.evaluation import Predictions, metrics
+from resnet_course.evaluation import Predictions, calibration, metrics
 
 NAMES = ("a", "b", "c", "d")
 
@@ -36,7 +36,7 @@ CASES = {
     "one class": of([2, 2, 2], [2, 2, 2]),
     "all wrong": of([0, 1, 2, 3], [1, 2, 3, 0]),
     "a class is missing": of([0, 0, 1], [0, 1, 1]),
-    "one picture": of([3], [3]),
+    "one image": of([3], [3]),
     "all equal": predictions(torch.zeros(5, 4), [0, 1, 2, 3, 0]),
 }
 each_case = pytest.mark.parametrize("found", CASES.values(), ids=CASES)
@@ -60,7 +60,7 @@ def test_class_scores_are_the_textbook_ones(found):
         there = sum(truth == label for truth, _ in pairs(found))
         called = sum(said == label for _, said in pairs(found))
         scores = metrics.class_scores(found)[name]
-        assert scores.pictures == there
+        assert scores.images == there
         assert scores.recall == (right / there if there else None)
         assert scores.precision == (right / called if called else None)
         if right:
@@ -89,7 +89,7 @@ def test_top_accuracy_of_too_many_is_refused(count):
 
 @each_case
 def test_reliability_sums_up_to_the_calibration_error(found):
-    bins = metrics.reliability(found)
+    bins = calibration.reliability(found)
     assert [b.low for b in bins[1:]] == [b.high for b in bins[:-1]] and (bins[0].low, bins[-1].high) == (0, 1)
     gap = sum(b.count * abs(b.confidence - b.accuracy) for b in bins if b.count)
     assert gap / len(found) == pytest.approx(found.ece(), abs=1e-6)
@@ -107,28 +107,28 @@ def test_temperature_has_the_lowest_loss_of_a_fine_grid_and_changes_no_class():
     logits = torch.randn(400, 4, generator=torch.Generator().manual_seed(2))
     labels = torch.multinomial(logits.softmax(1), 1, generator=torch.Generator().manual_seed(0))[:, 0]
     found = predictions(logits, labels)
-    sure = metrics.with_temperature(found, 0.2)  # five times too sure of itself
-    best = metrics.fit_temperature(sure)
-    losses = {t: metrics.with_temperature(sure, t).loss for t in torch.logspace(-2, 2, 400).tolist()}
-    assert metrics.with_temperature(sure, best).loss <= min(losses.values()) + 1e-5
-    assert torch.equal(metrics.with_temperature(sure, best).predicted, sure.predicted)
-    assert best == pytest.approx(5 * metrics.fit_temperature(found), rel=1e-2)
+    sure = calibration.with_temperature(found, 0.2)  # five times too sure of itself
+    best = calibration.fit_temperature(sure)
+    losses = {t: calibration.with_temperature(sure, t).loss for t in torch.logspace(-2, 2, 400).tolist()}
+    assert calibration.with_temperature(sure, best).loss <= min(losses.values()) + 1e-5
+    assert torch.equal(calibration.with_temperature(sure, best).predicted, sure.predicted)
+    assert best == pytest.approx(5 * calibration.fit_temperature(found), rel=1e-2)
     with pytest.raises(ValueError, match="the temperature is 0; it must be above 0"):
-        metrics.with_temperature(found, 0)
+        calibration.with_temperature(found, 0)
 
 
-def test_temperature_mends_the_calibration_of_what_is_too_sure():
+def test_temperature_corrects_what_is_too_sure():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4000, 4, generator=generator)
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]  # calibrated by making
     sure = predictions(3 * logits, labels)
-    assert metrics.fit_temperature(sure) == pytest.approx(3, abs=0.25)
-    assert metrics.with_temperature(sure, metrics.fit_temperature(sure)).ece() < 0.04 < sure.ece()
+    assert calibration.fit_temperature(sure) == pytest.approx(3, abs=0.25)
+    assert calibration.with_temperature(sure, calibration.fit_temperature(sure)).ece() < 0.04 < sure.ece()
 
 
 @each_case
 def test_coverage_answers_the_surest_first(found):
-    coverage, accuracy = metrics.coverage_curve(found)
+    coverage, accuracy = calibration.coverage_curve(found)
     confidence = found.probabilities.max(1).values
     order = sorted(range(len(found)), key=lambda i: -confidence[i].item())
     for k in range(len(found)):
@@ -165,38 +165,3 @@ def test_confusable_classes_stand_together():
     assert abs(order.index(1) - order.index(3)) == 1 and abs(order.index(0) - order.index(2)) == 1
     assert metrics.confusable_order(torch.tensor([[5]])) == [0]
     assert sorted(metrics.confusable_order(torch.zeros(3, 3, dtype=torch.int64))) == [0, 1, 2]
-
-
-def test_outlier_scores_are_their_formulas():
-    logits = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
-    assert metrics.maximum_softmax(logits).tolist() == pytest.approx([1 / (1 + math.exp(-1)), 0.5])
-    assert metrics.negative_energy(logits)[1] == pytest.approx(math.log(2))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(400) % 2
-    known = torch.randn(400, 3, generator=generator) * torch.tensor([1.0, 5.0, 0.1]) + labels[:, None] * 20.0
-    queries = torch.tensor([[0.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
-    near, wide, off = metrics.negative_mahalanobis(queries, known, labels).tolist()
-    assert near > wide > off, "five along the wide direction is near, five along the narrow one is far"
-    means = torch.stack([known[labels == c].mean(0) for c in (0, 1)]).double()
-    within = known.double() - means[labels]
-    inverse = torch.linalg.inv(within.T @ within / 400)
-    gap = queries[1].double() - means[0]
-    assert -wide == pytest.approx(float((gap @ inverse @ gap).sqrt()), rel=0.05)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_roc_area_is_the_share_of_pairs_in_the_right_order(seed):
-    generator = torch.Generator().manual_seed(seed)
-    known = torch.randn(40, generator=generator).mul(3).round() + 1  # with ties
-    unknown = torch.randn(30, generator=generator).mul(3).round()
-    false, true, area = metrics.roc_curve(known, unknown)
-    order = [(a > b) + 0.5 * (a == b) for a in known.tolist() for b in unknown.tolist()]
-    assert area == pytest.approx(sum(order) / len(order), abs=1e-6)
-    assert (float(false[0]), float(true[0]), float(false[-1]), float(true[-1])) == (0, 0, 1, 1)
-    for threshold in known.unique().tolist():
-        shares = [(scores >= threshold).double().mean().item() for scores in (unknown, known)]
-        assert any(
-            shares == pytest.approx([a, b]) for a, b in zip(false.tolist(), true.tolist(), strict=True)
-        )
-    with pytest.raises(ValueError, match="40 known and 0 unknown"):
-        metrics.roc_curve(known, torch.zeros(0))

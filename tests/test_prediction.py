@@ -1,4 +1,4 @@
-"""From a checkpoint and any picture to a class, the way the pictures of its evaluation went."""
+"""From a checkpoint and any image to a class, the way the images of its evaluation went."""
 
 import io
 import subprocess
@@ -35,9 +35,9 @@ def pixels(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_the_same_answer_for_every_form_of_a_picture(saved, tmp_path):
+def test_the_same_answer_for_every_form_of_a_image(saved, tmp_path):
     array = pixels(32, 32)
-    path = tmp_path / "a picture, ü.png"
+    path = tmp_path / "a image, ü.png"
     Image.fromarray(array).save(path)
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
@@ -68,63 +68,99 @@ def test_it_predicts_what_evaluation_found(saved):
         )
 
 
-def test_a_large_photograph_is_seen_as_the_training_pictures_were(saved):
+def test_a_large_photograph_is_seen_as_the_training_images_were(saved):
     """Its middle square, at the size that the network learned from; nothing is squashed."""
     wide = np.zeros((64, 256, 3), np.uint8)
     wide[:, 96:160] = pixels(64, 64)
     classifier = Classifier.load(saved)
-    view = classifier.view(wide)
-    assert view.shape == (3, 32, 32) and view.dtype == torch.uint8
-    assert torch.equal(view, classifier.view(wide[:, 96:160]))
+    square = classifier.square(wide)
+    assert square.shape == (3, 32, 32) and square.dtype == torch.uint8
+    assert torch.equal(square, classifier.square(wide[:, 96:160]))
 
 
 def test_one_by_one_and_in_a_batch_agree(saved):
     classifier = Classifier.load(saved)
-    views = [classifier.view(pixels(40, 50, seed)) for seed in range(4)]
-    for view, batched in zip(views, classifier.predict_views(views), strict=True):
-        alone = classifier.predict_views([view])[0]
+    squares = torch.stack([classifier.square(pixels(40, 50, seed)) for seed in range(4)])
+    for square, batched in zip(squares, classifier.predict_squares(squares), strict=True):
+        [alone] = classifier.predict_squares(square[None])
         assert alone.label == batched.label
         assert alone.probabilities == pytest.approx(batched.probabilities, abs=1e-6)
 
 
-def test_many_pictures_are_computed_the_fastest_way_to_nearly_the_same_numbers(saved, monkeypatch):
-    classifier, pictures = Classifier.load(saved), [pixels(32, 32, seed) for seed in range(8)]
-    exact = list(classifier.predict_many(pictures))
+def test_many_images_are_computed_the_fastest_way_to_nearly_the_same_numbers(saved, monkeypatch):
+    classifier, images = Classifier.load(saved), [pixels(32, 32, seed) for seed in range(8)]
+    exact = list(classifier.predict_many(images))
     engine = machine.Engine("cpu", "bf16", "channels_last")
     monkeypatch.setattr(machine, "choose", lambda recipe: engine)
-    assert list(classifier.predict_many(pictures)) == exact, "too few for a probe"
+    assert list(classifier.predict_many(images)) == exact, "too few for a probe"
     monkeypatch.setattr(prediction, "MANY", 8)
-    rounded = list(classifier.predict_many(pictures))
+    rounded = list(classifier.predict_many(images))
     assert rounded != exact
     for a, b in zip(exact, rounded, strict=True):
         assert a.probabilities == pytest.approx(b.probabilities, abs=0.05)
 
 
-def test_bad_pictures_and_bad_checkpoints_are_one_line(saved, tmp_path):
+def test_logits_are_the_mean_over_the_recipes_views(saved, tmp_path):
+    content = checkpoint.load(saved)
+    path = checkpoint.save(tmp_path / "two.pt", replace(content, recipe=replace(RECIPE, test_views=2)))
+    squares = torch.from_numpy(np.stack([pixels(32, 32, seed) for seed in range(3)])).permute(0, 3, 1, 2)
+    one, two = Classifier.load(saved), Classifier.load(path)
+    each = [one.logits(view) for view in (squares, squares.flip(-1))]
+    assert not torch.allclose(*each, atol=1e-3)
+    assert torch.allclose(two.logits(squares), sum(each) / 2, atol=1e-5)
+
+
+def test_a_checkpoints_temperature_divides_the_logits(saved, tmp_path):
+    path = checkpoint.save(tmp_path / "hot.pt", replace(checkpoint.load(saved), temperature=4.0))
+    square = torch.from_numpy(pixels(32, 32)).permute(2, 0, 1)
+    expected = (Classifier.load(saved).logits(square[None])[0] / 4).softmax(0)
+    found = Classifier.load(path).predict(pixels(32, 32)).probabilities
+    assert [found[name] for name in ("cat", "dog", "eel")] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_prediction_keeps_to_the_threads_that_the_process_may_use(saved, monkeypatch, many):
+    before, used = torch.get_num_threads(), []
+    monkeypatch.setenv("RESNET_COURSE_THREADS", "1")
+    monkeypatch.setattr(prediction, "MANY", 2 if many else 300)
+    torch.set_num_threads(2)
+    try:
+        classifier = Classifier.load(saved)
+        classifier.network.conv1.register_forward_pre_hook(lambda *_: used.append(torch.get_num_threads()))
+        answers = classifier.predict_many([pixels(32, 32, seed) for seed in range(4)], batch_size=2)
+        next(answers)
+        assert torch.get_num_threads() == 2, "between the answers the threads are the caller's"
+        list(answers)
+    finally:
+        torch.set_num_threads(before)
+    assert used == [1, 1]
+
+
+def test_bad_images_and_bad_checkpoints_are_one_line(saved, tmp_path):
     classifier = Classifier.load(saved)
     bad = tmp_path / "text.jpg"
     bad.write_text("hello")
-    for picture in (tmp_path / "absent.png", bad, tmp_path, b"", np.zeros((4, 4, 2), np.uint8)):
+    for image in (tmp_path / "absent.png", bad, tmp_path, b"", np.zeros((4, 4, 2), np.uint8)):
         with pytest.raises(ImageError) as error:
-            classifier.predict(picture)
+            classifier.predict(image)
         assert "\n" not in str(error.value)
     with pytest.raises(CheckpointError):
         Classifier.load(bad)
 
 
-def test_many_pictures_are_predicted_batch_by_batch_in_their_order(saved, tmp_path):
+def test_many_images_are_predicted_batch_by_batch_in_their_order(saved, tmp_path):
     bad = tmp_path / "text.jpg"
     bad.write_text("hello")
     arrays = [pixels(40, 50, seed) for seed in range(7)]
     asked = []
 
-    def pictures():
-        for number, picture in enumerate([*arrays[:3], bad, *arrays[3:], tmp_path / "absent.png"]):
+    def images():
+        for number, image in enumerate([*arrays[:3], bad, *arrays[3:], tmp_path / "absent.png"]):
             asked.append(number)
-            yield picture
+            yield image
 
     classifier = Classifier.load(saved)
-    answers = classifier.predict_many(pictures(), batch_size=4)
+    answers = classifier.predict_many(images(), batch_size=4)
     first = next(answers)
     assert len(asked) == 4, "no more than a batch is read ahead"
     answers = [first, *answers]
@@ -165,7 +201,7 @@ def bomb():
 
 STRANGE = {
     "empty.png": b"",
-    "text.jpg": b"these are words, not a picture",
+    "text.jpg": b"these are words, not a image",
     "cut.jpg": encoded("JPEG", size=(400, 400))[:300],
     "bomb.png": bomb(),
     "phone.heic": b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200),
@@ -195,7 +231,7 @@ def test_whatever_a_file_holds_there_is_a_prediction_or_one_clear_line(saved, tm
 
 def test_a_folder_and_a_missing_file_are_named(saved, tmp_path):
     folder, missing = Classifier.load(saved).predict_many([tmp_path, tmp_path / "no.png"])
-    assert "is a folder; give the path of a picture file" in str(folder)
+    assert "is a folder; give the path of an image file" in str(folder)
     assert "there is no such file" in str(missing)
 
 
@@ -212,7 +248,7 @@ print(peaks[1] - peaks[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux gives it")
-def test_thousands_of_pictures_take_no_more_memory_than_hundreds(saved, tmp_path):
+def test_thousands_of_images_take_no_more_memory_than_hundreds(saved, tmp_path):
     Image.fromarray(pixels(32, 32)).save(tmp_path / "a.png")
     command = [sys.executable, "-c", MANY, str(saved), str(tmp_path / "a.png")]
     grown = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -54,22 +54,22 @@ def test_round_trip_through_plain_values():
         ({"test_views": 3}, "test_views is 3; it must be one of: 1, 2, 6"),
         ({"epochs": 0}, "epochs is 0; it must be a whole number from 1 on"),
         ({"image_size": 64.0}, "image_size is 64.0; it must be a whole number from 1 on"),
-        (
-            {"dropout": 1.0},
-            "dropout is 1.0 and label_smoothing 0.0; both must be from 0 up to, not including, 1",
-        ),
+        ({"dropout": 1.0}, "dropout is 1.0; it must be from 0 up to, not including, 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing is -0.1; it must be from 0 up to, not including, 1"),
+        ({"batch_size": 1}, "batch_size is 1; it must be a whole number from 2 on"),
+        ({"std": (0.2, 0.0, 0.2)}, "std is (0.2, 0.0, 0.2); it must be above 0 in every channel"),
         (
             {"augmentation": "original", "mix": "mixup"},
-            "mix is 'mixup', but the augmentation 'original' changes pictures one by one",
+            "mix is 'mixup', but the augmentation 'original' changes images one by one",
         ),
         (
             {"cached_views": 2, "train_from": "all"},
             "cached_views is 2 and train_from 'all', but only what is",
         ),
         ({"cached_views": -1}, "cached_views is -1; it must be a whole number from 0 on"),
-        ({"average": 1.0}, "average is 1.0 and layer_decay 1.0; the first must be from 0 up to"),
-        ({"layer_decay": 0.0}, "average is 0.0 and layer_decay 0.0; the first must be from 0 up to"),
-        ({"learning_rate": -1.0}, "learning_rate is -1.0 and weight_decay 0.05; the first must be above 0"),
+        ({"average": 1.0}, "average is 1.0; it must be from 0 up to"),
+        ({"layer_decay": 0.0}, "layer_decay is 0.0; it must be above 0 and at most 1"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0; it must be above 0"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_says_what_is_right(changes, message):

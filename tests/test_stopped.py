@@ -9,7 +9,7 @@ from test_training import PHASES, TINY, fresh_model, losses, sets  # noqa: F401
 from torch import nn
 
 from resnet_course.resnet import stack
-from resnet_course.training import checkpoint, fit, history, loop, phases, state
+from resnet_course.training import checkpoint, fit, folder, history, loop, phases, state
 from resnet_course.transfer import build_model
 
 
@@ -30,8 +30,8 @@ def die_at(patch, call, error=Killed):
 
         return write
 
-    patch.setattr(state.checkpoint, "save", dying(checkpoint.save))
-    patch.setattr(state, "write_atomically", dying(state.write_atomically))
+    patch.setattr(folder.checkpoint, "save", dying(checkpoint.save))
+    patch.setattr(folder, "write_atomically", dying(folder.write_atomically))
 
 
 @pytest.mark.parametrize("call", range(4, 10))  # of epochs 2 and 3, around the end of the first phase

@@ -1,6 +1,7 @@
 """Widgets answer to what the learner does, with ipywidgets 7 and 8."""
 
 import io
+from dataclasses import replace
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -9,10 +10,11 @@ import torch
 from PIL import Image
 
 from resnet_course.data import shapes
+from resnet_course.inputs import augment
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
-from resnet_course.teaching import widgets
+from resnet_course.teaching import plots, widgets
 from resnet_course.training.checkpoint import Checkpoint
 
 
@@ -50,8 +52,8 @@ def test_the_uploader_predicts_and_says_when_it_cannot(shown, capsys):
     (button,) = find(widgets.uploader(classifier), ipywidgets.FileUpload)
     button.notify_change({"name": "value", "type": "change", "new": ({"content": png()},)})
     assert len(shown) == 1 and shown[0].startswith("The network says ")
-    button.notify_change({"name": "value", "type": "change", "new": ({"content": b"no picture"},)})
-    assert len(shown) == 1 and "the picture" in capsys.readouterr().out
+    button.notify_change({"name": "value", "type": "change", "new": ({"content": b"no image"},)})
+    assert len(shown) == 1 and "the image: not an image" in capsys.readouterr().out
 
 
 def test_the_gradient_explorer_follows_its_controls(shown):
@@ -69,6 +71,10 @@ def test_the_gradient_explorer_follows_its_controls(shown):
     ]
 
 
+def test_the_explorer_offers_every_augmentation_that_changes_a_batch():
+    assert {n for n, a in augment.AUGMENTATIONS.items() if not a.image_by_image} <= set(widgets.EXPLORED)
+
+
 @pytest.mark.parametrize("change", widgets.EXPLORED)
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 def test_every_change_of_the_explorer_takes_both_ends_of_the_slider(change, strength):
@@ -84,7 +90,7 @@ def test_the_augmentation_explorer_follows_its_controls(shown):
     change.value = "erase"
     strength.value = 0.9
     assert len(shown) >= 3 and shown[-1].startswith("erase: ")
-    assert shown[-1].endswith("microseconds a picture")
+    assert shown[-1].endswith("microseconds an image")
 
 
 TABLE = {
@@ -101,7 +107,7 @@ TABLE = {
 
 def test_the_freezing_explorer_shows_what_was_measured_and_says_what_was_not(monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(widgets.cpu, "estimate", lambda *a, **k: asked.append((a, k)) or 12.3)
+    monkeypatch.setattr(widgets.machine, "estimate", lambda *a, **k: asked.append((a, k)) or 12.3)
     explorer = widgets.freezing_explorer(TABLE)
     start, count, rate = find(explorer, ipywidgets.Dropdown)
     assert rate.options == ("0.001", "0.003")
@@ -122,7 +128,7 @@ def test_the_freezing_explorer_shows_what_was_measured_and_says_what_was_not(mon
 
 
 def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeypatch, capsys):
-    monkeypatch.setattr(widgets.cpu, "estimate", lambda recipe, *_: 60.0 * recipe.epochs)
+    monkeypatch.setattr(widgets.machine, "estimate", lambda recipe, *_: 60.0 * recipe.epochs)
     rows = {
         "near": {"size": 96, "train_from": "layer4", "accuracy_percent": 91.0},
         "far": {"size": 64, "train_from": "all", "accuracy_percent": 90.0},
@@ -133,7 +139,7 @@ def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeyp
     )
     epochs.value = 3
     said = capsys.readouterr().out
-    assert "45,000 pictures: about 3.0 minutes" in said
+    assert "45,000 images: about 3 min" in said
     assert said.index("near: 91.0 %") < said.index("far: 90.0 %")
     train_from.value = "all"
     assert "only what is frozen can be kept" in capsys.readouterr().out
@@ -154,3 +160,17 @@ def test_the_prediction_explorer_answers_or_says_that_it_does_not_know(shown, ca
     assert "I don't know" not in capsys.readouterr().out
     chosen.value, damage.value, strength.value = 3, "occlusion", 5
     assert shown and len(shown) >= 5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_the_prediction_explorer_says_what_predict_says(shown, capsys, temperature):
+    torch.manual_seed(0)
+    recipe, state = replace(REDUCED, test_views=2), resnet18(10, width=8).state_dict()
+    checkpoint = Checkpoint(state, shapes.CLASSES, 32, "shapes", recipe)
+    classifier = Classifier(replace(checkpoint, temperature=temperature))
+    images = shapes.draw(1, seed=3)
+    widgets.prediction_explorer(classifier, images)
+    said = capsys.readouterr().out
+    expected = classifier.predict(plots.to_array(images.images[0]))
+    for name, probability in list(expected.probabilities.items())[:3]:
+        assert f"{probability:6.1%}  {name}\n" in said

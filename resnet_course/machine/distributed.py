@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from resnet_course.machine import devices
 PATIENCE = datetime.timedelta(hours=2)  # how long the others wait while one decodes images or fills a cache
 
 
+_groups = itertools.count()  # each process group of this process has a number
 _waiting_here = 0  # processes on this machine that wait for this one
 
 
@@ -70,7 +73,10 @@ def process_group() -> Iterator[None]:
         if local_world_size() <= torch.cuda.device_count():
             backend = "cpu:gloo,cuda:nccl"
     before = signal.signal(signal.SIGTERM, _stopped)
-    dist.init_process_group(backend, timeout=PATIENCE)
+    # Under a name of its own: what an earlier group of this process left in the store would mislead it.
+    store = dist.PrefixStore(f"group {next(_groups)}", _store())
+    number, count = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     try:
         with quiet() if rank() else contextlib.nullcontext():
             say(f"{world_size()} processes train together, {local_world_size()} of them on this machine.")
@@ -78,6 +84,12 @@ def process_group() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         dist.destroy_process_group()
+
+
+@functools.cache
+def _store() -> dist.Store:
+    """Where the processes that torchrun started find each other; one for as long as they live."""
+    return next(dist.rendezvous("env://", timeout=PATIENCE))[0]
 
 
 def _stopped(*_: Any) -> None:

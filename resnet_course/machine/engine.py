@@ -51,19 +51,22 @@ class Engine:
 
         A network is changed itself and stays there; `hosting` brings it back afterwards.
         """
-        on_card = devices.kind_of(self.device) == "cuda"
-        if on_card and isinstance(module_or_tensor, Tensor) and not module_or_tensor.is_cuda:
-            # From pinned memory the copy runs while the GPU still computes the step before.
-            module_or_tensor = module_or_tensor.pin_memory()
-        placed = module_or_tensor.to(
-            self.device, memory_format=FORMATS[self.memory_format], non_blocking=on_card
-        )
-        layer4 = getattr(placed, "layer4", None)
-        if self.layer4_format and layer4 is not None:
-            layer4.to(memory_format=FORMATS[self.layer4_format])
-            if not _hooks(layer4):
-                layer4.register_forward_pre_hook(_in_the_layout_of_its_weights)
-        return placed
+        if isinstance(module_or_tensor, Tensor):
+            on_card = devices.kind_of(self.device) == "cuda"
+            if on_card and not module_or_tensor.is_cuda:
+                # From pinned memory the copy runs while the GPU still computes the step before.
+                module_or_tensor = module_or_tensor.pin_memory()
+            layout = FORMATS[self.memory_format]
+            return module_or_tensor.to(self.device, memory_format=layout, non_blocking=on_card)
+        layer4 = getattr(module_or_tensor, "layer4", None)
+        if self.layer4_format is None or layer4 is None:
+            return module_or_tensor.to(self.device, memory_format=FORMATS[self.memory_format])
+        for part in module_or_tensor.children():  # one by one, so that layer4 is not changed there and back
+            layout = self.layer4_format if part is layer4 else self.memory_format
+            part.to(self.device, memory_format=FORMATS[layout])
+        if not _hooks(layer4):
+            layer4.register_forward_pre_hook(_in_the_layout_of_its_weights)
+        return module_or_tensor
 
     @contextlib.contextmanager
     def hosting(self, model: nn.Module) -> Iterator[nn.Module]:

@@ -16,7 +16,7 @@ from resnet_course.machine import devices, distributed
 from resnet_course.machine.engine import FORMATS, Engine
 from resnet_course.machine.limits import memory_free, threads_here
 from resnet_course.machine.memory import keeping_memory
-from resnet_course.machine.timing import SECONDS, StepTimer, Way, operations, seconds
+from resnet_course.machine.timing import OPERATIONS, SECONDS, StepTimer, Way, batch_size, seconds
 from resnet_course.settings import Settings
 
 KINDS = ("images", "features")
@@ -81,16 +81,14 @@ class Probe:
         return self.operations / 1e6 / min(times) if times else self.gigaflops("fp32") * self.bf16_gain
 
     def channels_last_gain(self, precision: str) -> float | None:
-        """How many times as fast as in contiguous memory a step is in channels-last memory, if both are known."""
+        """How many times as fast a step is in channels-last memory as in contiguous memory, if known."""
         times = [self.milliseconds.get((precision, layout)) for layout in ("contiguous", "channels_last")]
         return times[0] / times[1] if all(times) else None
 
     def __str__(self) -> str:
         speeds = " and ".join(f"{self.gigaflops(p):,.2g} GFLOP/s in {p}" for p in ("fp32", "bf16"))
         fastest, gain = self.fastest, self.channels_last_gain(self.fastest[0])
-        compared = (
-            f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
-        )
+        layouts = f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
         return (
             f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; {layouts}"
             f"fastest: {fastest[0]}, {fastest[1].replace('_', '-')}, threads: {self.threads}"
@@ -135,7 +133,7 @@ def _measure() -> Probe:
         memory_free=memory_free(),
         milliseconds=timer.by_way("images", threads),
         by_threads=by_threads,
-        operations=operations(on),
+        operations=OPERATIONS * batch_size(on),
         features=timer.by_way("features", threads),
         bf16_gain=gain,
     )
@@ -199,17 +197,18 @@ def retune(engine: Engine, demands: Demands, kind: str = "images") -> Engine:
         counts = _thread_counts(engine.device)
         timer.time([(kind, replace(plain, threads=count)) for count in counts], THREAD_ROUNDS)
         by_threads = timer.by_threads()
-        plain = replace(plain, threads=min(by_threads, key=by_threads.get))
+        if len(by_threads) == len(counts):  # where there was no time to try them all, nothing changes
+            plain = replace(plain, threads=min(by_threads, key=by_threads.get))
         tuned = replace(engine, threads=plain.threads)
         if demands.memory_format == "auto":
             kinds = KINDS if kind == "images" else (kind,)
             layouts = [replace(plain, memory_format=layout) for layout in FORMATS]
             timer.time([(k, one) for k in kinds for one in layouts], ROUNDS)
-            best = {
-                k: _fastest_layout(timer.by_way(k, plain.threads), engine.precision, engine.memory_format)
-                for k in kinds
-            }
-            tuned = _with_layer4(replace(tuned, memory_format=best[kind]), best["features"])
+            images, features = (timer.by_way(k, plain.threads) for k in (kind, "features"))
+            tuned = _with_layer4(
+                replace(tuned, memory_format=_fastest_layout(images, engine.precision, engine.memory_format)),
+                _fastest_layout(features, engine.precision, engine.layer4_format or engine.memory_format),
+            )
     return distributed.broadcast(tuned)
 
 

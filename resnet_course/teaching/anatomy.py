@@ -1,28 +1,33 @@
-"""Looks inside a network: sizes, gradients, activations, single blocks. Leaves the network as it was."""
+"""Looks inside a network: sizes, gradients, activations, single blocks.
+
+Everything is computed where the network is and returned on the CPU; the network stays as it was.
+"""
 
 from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_course import machine
+from resnet_course.common.errors import ArgumentError
 from resnet_course.resnet.network import BasicBlock, eval_mode
 from resnet_course.resnet.stacks import PlainBlock
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a network, as a batch of one picture passes through it.
+    """One part of a network, as a batch of one image passes through it.
 
     name: its attribute. operation: what it does, in words. output_shape: without the batch.
-    parameters, multiply_adds: how many, for one picture.
+    parameters, multiply_adds: how many, for one image.
     """
 
     name: str
@@ -35,7 +40,7 @@ class Part:
 def walk(model: nn.Module, image_size: int) -> list[Part]:
     """The parts of a network in the order of its forward pass; those that only relu or drop are left out.
 
-    image_size: pixels a side of the picture that walks through.
+    image_size: pixels a side of the image that walks through.
     """
     children = dict(model.named_children())
     names = {module: name for name, module in children.items()}
@@ -55,7 +60,7 @@ def walk(model: nn.Module, image_size: int) -> list[Part]:
         work = 0
 
     with _hooks(model.modules(), count), eval_mode(model), torch.inference_mode():
-        model(torch.zeros(1, 3, image_size, image_size))
+        model(_blank(model, image_size))
     return parts
 
 
@@ -78,38 +83,35 @@ def describe(module: nn.Module) -> str:
 
 
 def multiply_adds(model: nn.Module, image_size: int) -> int:
-    """Multiplications with an addition, in convolutions and linear layers, for one picture."""
+    """Multiplications with an addition, in convolutions and linear layers, for one image."""
     return sum(part.multiply_adds for part in walk(nn.Sequential(model), image_size))
 
 
 def latencies(models: Mapping[str, nn.Module], image_size: int, rounds: int = 9) -> dict[str, float]:
-    """Milliseconds that each network takes for one picture: medians of rounds in which they take turns."""
-    picture = torch.zeros(1, 3, image_size, image_size)
+    """Milliseconds that each network takes for one image: medians of rounds in which they take turns."""
+    steps = {name: partial(model, _blank(model, image_size)) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     with torch.inference_mode():
-        for timed in (False, *[True] * rounds):  # the first round warms up
+        for _ in range(1 + rounds):  # the first round warms up
             for name, model in models.items():
                 with eval_mode(model):
-                    start = time.perf_counter()
-                    model(picture)
-                    if timed:
-                        times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
+                    times[name] += machine.seconds(steps[name], times=1, at_most=0)
+    return {name: 1000 * statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
 def outputs(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """What every part of a network returns, in eval mode, by the part's name.
+    """What every part of a network returns, in eval mode, by the part's name, on the CPU.
 
-    inputs: float32 [N, 3, H, W], as `batches.to_input` returns them.
+    inputs: float32 [N, 3, H, W], as `to_input` returns them.
     """
     names = {module: name for name, module in model.named_children()}
     found: dict[str, Tensor] = {}
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        found[names[module]] = output.clone()  # the next ReLU may work in place
+        found[names[module]] = output.clone().cpu()  # the next ReLU may work in place
 
     with _hooks(names, keep), eval_mode(model), torch.inference_mode():
-        model(inputs)
+        model(inputs.to(_device(model)))
     return found
 
 
@@ -120,7 +122,8 @@ def gradient_norms(model: nn.Module, inputs: Tensor, labels: Tensor) -> dict[str
     Returns the Euclidean norm of the gradient of each convolution's and linear layer's weights.
     """
     model = copy.deepcopy(model).train()  # training mode moves BatchNorm's statistics
-    F.cross_entropy(model(inputs), labels).backward()
+    device = _device(model)
+    F.cross_entropy(model(inputs.to(device)), labels.to(device)).backward()
     return {name: float(layer.weight.grad.norm()) for name, layer in main_path(model).items()}
 
 
@@ -139,19 +142,20 @@ def blocks(model: nn.Module) -> dict[str, BasicBlock]:
 
 
 def residual_shares(model: nn.Module, inputs: Tensor) -> dict[str, float]:
-    """How far each block moves its input: ‖F(x)‖ / ‖x‖, the mean over the pictures, in eval mode.
+    """How far each block moves its input: ‖F(x)‖ / ‖x‖, the mean over the images, in eval mode.
 
-    Where the shape changes, x is the projected input. inputs: float32 [N, 3, H, W].
+    Where the shape changes, x is the projected input. An image of which nothing arrives (x = 0) is left out;
+    where that is so of all, the share is 0. inputs: float32 [N, 3, H, W].
     """
     names = {block: name for name, block in blocks(model).items()}
     shares: dict[str, float] = {}
 
     def measure(block: BasicBlock, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        residual, shortcut = block.residual(inputs[0]).flatten(1), block.shortcut(inputs[0]).flatten(1)
-        shares[names[block]] = float((residual.norm(dim=1) / shortcut.norm(dim=1)).mean())
+        residual, x = (f(inputs[0]).flatten(1).norm(dim=1) for f in (block.residual, block.shortcut))
+        shares[names[block]] = float((residual / x)[x > 0].mean().nan_to_num(0))  # nan: the mean of nothing
 
     with _hooks(names, measure), eval_mode(model), torch.inference_mode():
-        model(inputs)
+        model(inputs.to(_device(model)))
     return shares
 
 
@@ -174,14 +178,15 @@ def removable_blocks(model: nn.Module) -> list[str]:
 def without_block(model: nn.Module, name: str) -> nn.Module:
     """A copy of a network with one block removed: its input goes straight on, or through its projection.
 
-    Raises ValueError where nothing could go on: a plain block that changes the shape.
+    Raises ArgumentError where nothing could go on: a plain block that changes the shape.
     Source: Veit, Wilber, Belongie, 2016 (arXiv 1605.06431).
     """
     model = copy.deepcopy(model)
-    block = blocks(model)[name]
+    block, legal = blocks(model).get(name), ", ".join(removable_blocks(model))
+    if block is None:
+        raise ArgumentError(f"the network has no block {name!r}; removable are: {legal}")
     if _is_needed(block):
-        legal = ", ".join(removable_blocks(model))
-        raise ValueError(f"{name} changes the shape, and nothing goes around it; removable are: {legal}")
+        raise ArgumentError(f"{name} changes the shape, and nothing goes around it; removable are: {legal}")
     stage, _, place = name.rpartition(".")
     setattr(model.get_submodule(stage), place, _NoResidual(block))
     return model
@@ -191,6 +196,14 @@ def _is_needed(block: BasicBlock) -> bool:
     first = block.conv1
     changes_shape = first.stride != (1, 1) or first.in_channels != first.out_channels
     return isinstance(block, PlainBlock) and changes_shape
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _blank(model: nn.Module, image_size: int) -> Tensor:
+    return torch.zeros(1, 3, image_size, image_size, device=_device(model))
 
 
 @contextmanager

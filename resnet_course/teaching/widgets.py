@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,26 +11,28 @@ import torch
 from torch import Tensor
 
 from resnet_course import machine
-from resnet_course.data.images import ImageSet
-from resnet_course.data.reading import ImageError, read_image
+from resnet_course.common.durations import format_duration
+from resnet_course.common.errors import CourseError
+from resnet_course.common.seeding import seeded
+from resnet_course.data import ImageError, ImageSet, read_image
 from resnet_course.evaluation.gradcam import grad_cam
-from resnet_course.inputs import augment
-from resnet_course.inputs.batches import to_input
+from resnet_course.inputs import augment, to_input
 from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import Recipe
-from resnet_course.resnet.network import resnet18
+from resnet_course.resnet import resnet18
 from resnet_course.resnet.stacks import stack
 from resnet_course.teaching import anatomy, plots
+from resnet_course.teaching.summaries import summarise
 from resnet_course.transfer import TRAIN_FROM, freeze
 
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:
-    """A button that takes a picture file, and below it the prediction for it."""
+    """A button that takes an image file, and below it the prediction for it."""
     button = ipywidgets.FileUpload(
         accept="image/*",
         multiple=False,
-        description="Choose a picture",
+        description="Choose an image",
         layout=ipywidgets.Layout(width="max-content"),
     )
     result = ipywidgets.Output()
@@ -41,11 +42,11 @@ def uploader(classifier: Classifier) -> ipywidgets.Widget:
         with result:
             for content in uploaded(change["new"]):
                 try:
-                    picture = read_image(content)
+                    image = read_image(content)
                 except ImageError as error:
                     print(error)
                 else:
-                    plots.prediction(picture, classifier.view(picture), classifier.predict(picture))
+                    plots.prediction(image, classifier.square(image), classifier.predict(image))
                     plt.show()
 
     button.observe(show, names="value")
@@ -62,8 +63,7 @@ def gradient_explorer(inputs: Tensor, labels: Tensor) -> ipywidgets.Widget:
     batchnorm = ipywidgets.Checkbox(value=True, description="BatchNorm")
 
     def show(depth: int, skip: bool, batchnorm: bool) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             model = stack(depth, skip=skip, batchnorm=batchnorm, width=8)
         name = f"{'skips' if skip else 'plain'}, {'BatchNorm' if batchnorm else 'no BatchNorm'}"
         norms = anatomy.gradient_norms(model, inputs, labels)
@@ -76,8 +76,16 @@ def gradient_explorer(inputs: Tensor, labels: Tensor) -> ipywidgets.Widget:
     )
 
 
+Change = Callable[[Tensor, float, torch.Generator], Tensor]
+
+
+def _of_any_strength(name: str) -> Change:
+    """An augmentation as a recipe names it; the slider does not change it."""
+    return lambda images, strength, generator: augment.AUGMENTATIONS[name].batch(images, generator)
+
+
 # What the explorer offers: by name, a change of a batch with a strength from 0 to 1.
-EXPLORED: dict[str, Callable[[Tensor, float, torch.Generator], Tensor]] = {
+EXPLORED: dict[str, Change] = {
     "crop": lambda images, strength, generator: augment.random_crop(images, round(16 * strength), generator),
     "turn": lambda images, strength, generator: augment.random_affine(images, generator, 180 * strength),
     "scale": lambda images, strength, generator: augment.random_affine(
@@ -85,14 +93,16 @@ EXPLORED: dict[str, Callable[[Tensor, float, torch.Generator], Tensor]] = {
     ),
     "colours": lambda images, strength, generator: augment.random_colors(images, strength, generator),
     "erase": lambda images, strength, generator: augment.random_erasing(images, generator, strength),
-    "flip": lambda images, strength, generator: augment.random_flip(images, generator),
-    "upside down": lambda images, strength, generator: augment.random_flip(images, generator, vertical=True),
-    "TrivialAugment": lambda images, strength, generator: augment.trivial(images, generator),
+    **{
+        name: _of_any_strength(name)
+        for name, augmentation in augment.AUGMENTATIONS.items()
+        if not augmentation.image_by_image
+    },
 }
 
 
 def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
-    """Choose a change, its strength and a picture; see eight draws and the time for one picture.
+    """Choose a change, its strength and an image; see eight draws and the time for one image.
 
     images: uint8 [N, 3, H, W].
     """
@@ -100,27 +110,27 @@ def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
     strength = ipywidgets.FloatSlider(
         value=0.25, min=0, max=1, step=0.05, description="strength", continuous_update=False
     )
-    picture = ipywidgets.IntSlider(
-        value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False
+    image = ipywidgets.IntSlider(
+        value=0, min=0, max=len(images) - 1, description="image", continuous_update=False
     )
 
-    def show(change: str, strength: float, picture: int) -> None:
+    def show(change: str, strength: float, image: int) -> None:
         def draw(count: int = 8) -> Tensor:
             generator = torch.Generator().manual_seed(0)
-            return EXPLORED[change](images[picture].expand(count, -1, -1, -1), strength, generator)
+            return EXPLORED[change](images[image].expand(count, -1, -1, -1), strength, generator)
 
         seconds = min(machine.seconds(lambda: draw(128), times=3, at_most=0.2)) / 128
-        plots.rows({change: draw()}, f"{change}: {1e6 * seconds:.0f} microseconds a picture")
+        plots.rows({change: draw()}, f"{change}: {1e6 * seconds:.0f} microseconds an image")
         plt.show()
 
-    choices = {"change": change, "strength": strength, "picture": picture}
+    choices = {"change": change, "strength": strength, "image": image}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 
 def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
-    """Choose what is trained, pictures a class and rate; see parameters, seconds here, and measured accuracy.
+    """Choose what is trained, images a class and rate; see parameters, seconds here, and measured accuracy.
 
-    table: what `advice.freezing_table` returns.
+    table: what `tables.freezing_table` returns.
     """
     measured, plans = table["accuracy_percent"], table["looks_and_batch_size"]
     rates = sorted(
@@ -132,9 +142,9 @@ def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
 
     def show(start: str, count: str, rate: str) -> None:
         train_from = "all" if start == "scratch" else start
-        looks, batch_size = plans[count]
-        pictures = looks if count == "all" else table["classes"] * int(count)
-        epochs = table["times_looked"][start] * max(1, round(looks / pictures))
+        seen, batch_size = plans[count]
+        images = seen if count == "all" else table["classes"] * int(count)
+        epochs = table["times_looked"][start] * max(1, round(seen / images))
         views = 0 if train_from == "all" else 2
         recipe = Recipe(
             "any",
@@ -147,24 +157,24 @@ def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
         )
         model = freeze(resnet18(table["classes"]), train_from)
         trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        seconds = machine.estimate(recipe, pictures)
-        print(f"{trainable:,} trainable parameters; about {seconds:.0f} s on this machine")
+        seconds = machine.estimate(recipe, images)
+        print(f"{trainable:,} trainable parameters; about {format_duration(seconds)} on this machine")
         cell = measured[start][count]
         if rate not in cell:
             print(f"not measured with this rate; measured are: {', '.join(cell)}")
             return
-        runs = cell[rate]
-        spread = f" ({min(runs):.1f} to {max(runs):.1f})" if len(runs) > 1 else ""
-        print(f"validation accuracy {statistics.mean(runs):.1f} %{spread}, {len(runs)} run(s)")
+        runs, found = len(cell[rate]), summarise(cell[rate])
+        spread = f" ({found.least:.1f} to {found.most:.1f})" if runs > 1 else ""
+        print(f"validation accuracy {found.mean:.1f} %{spread}, {runs} run(s)")
 
     choices = {"start": start, "count": count, "rate": rate}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 
-def recipe_builder(table: Mapping[str, Any], pictures: int) -> ipywidgets.Widget:
+def recipe_builder(table: Mapping[str, Any], images: int) -> ipywidgets.Widget:
     """Choose size, frozen depth, epochs, cached views; see the predicted minutes and what was measured near.
 
-    table: what `advice.frontier_table` returns. pictures: how many are to be learned from.
+    table: what `tables.frontier_table` returns. images: how many are to be learned from.
     """
     size = ipywidgets.Dropdown(options=(64, 96, 112, 128, 160), value=96, description="pixels")
     train_from = ipywidgets.Dropdown(options=TRAIN_FROM, value="layer4", description="train from")
@@ -176,45 +186,45 @@ def recipe_builder(table: Mapping[str, Any], pictures: int) -> ipywidgets.Widget
             recipe = Recipe(
                 "own", size, "flip", train_from=train_from, epochs=epochs, cached_views=views, test_views=2
             )
-        except ValueError as error:
+        except CourseError as error:
             print(error)
             return
-        minutes = machine.estimate(recipe, pictures, pictures // 9) / 60
-        print(f"{pictures:,} pictures: about {minutes:.1f} minutes on this machine")
+        seconds = machine.estimate(recipe, images, images // 9)
+        print(f"{images:,} images: about {format_duration(seconds)} on this machine")
         rows = table["measured"].items()
         near = sorted(rows, key=lambda row: (row[1]["train_from"] != train_from, abs(row[1]["size"] - size)))
         for name, row in near[:3]:
-            print(f"measured: {name}: {row['accuracy_percent']:.1f} % of the validation pictures")
+            print(f"measured: {name}: {row['accuracy_percent']:.1f} % of the validation images")
 
     choices = {"size": size, "train_from": train_from, "epochs": epochs, "views": views}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 
 def prediction_explorer(
-    classifier: Classifier, image_set: ImageSet, temperature: float = 1.0
+    classifier: Classifier, image_set: ImageSet, temperature: float | None = None
 ) -> ipywidgets.Widget:
-    """Choose or upload a picture, damage it, move the threshold; see prediction, probabilities, Grad-CAM.
+    """Choose or upload an image, damage it, move the threshold; see prediction, probabilities, Grad-CAM.
 
-    image_set: pictures to choose from. temperature: divides the logits before the softmax.
+    image_set: images to choose from. temperature: divides the logits before the softmax; None: the
+        checkpoint's, as in `Classifier.predict`.
     """
-    chosen = ipywidgets.IntSlider(0, 0, len(image_set) - 1, description="picture")
+    temperature = classifier.checkpoint.temperature if temperature is None else temperature
+    chosen = ipywidgets.IntSlider(0, 0, len(image_set) - 1, description="image")
     button = ipywidgets.FileUpload(accept="image/*", multiple=False, description="or a file")
     damage = ipywidgets.Dropdown(options=("none", *CORRUPTIONS), description="damage")
     strength = ipywidgets.IntSlider(3, 1, 5, description="strength")
     threshold = ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="sure from")
 
     def show(chosen: int, upload: Any, damage: str, strength: int, threshold: float) -> None:
-        view = image_set.images[chosen]
+        square = image_set.images[chosen]
         try:
             for content in uploaded(upload):
-                view = classifier.view(content)
+                square = classifier.square(content)
         except ImageError as error:
             print(error)
             return
-        views = view[None] if damage == "none" else corrupt(view[None], damage, strength)
-        with torch.no_grad():
-            inputs = to_input(views, classifier.recipe)
-            probabilities = (classifier.model(inputs) / temperature).softmax(1)[0]
+        squares = square[None] if damage == "none" else corrupt(square[None], damage, strength)
+        probabilities = (classifier.logits(squares) / temperature).softmax(1)[0]
         surest, label = probabilities.max(0)
         answer = f"{classifier.classes[label]} ({surest:.0%})"
         if surest < threshold:
@@ -222,8 +232,8 @@ def prediction_explorer(
         print(answer)
         for value, index in zip(*probabilities.topk(min(3, len(probabilities))), strict=True):
             print(f"{value:6.1%}  {classifier.classes[index]}")
-        heat = {"looks at": grad_cam(classifier.model, inputs)}
-        plots.heat_maps(views, heat, [f"damage: {damage}"], answer)
+        heat = grad_cam(classifier.model, to_input(squares, classifier.recipe), label[None])
+        plots.heat_maps(squares, {"looks at": heat}, [f"damage: {damage}"], answer)
         plt.show()
 
     choices = {"chosen": chosen, "upload": button, "damage": damage, "strength": strength}

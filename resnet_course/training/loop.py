@@ -116,7 +116,7 @@ def fit_epoch(run: Run, phase: Phase) -> None:
                 after_step=phase.average.update,
             )
         except TrainingDiverged as error:
-            run.back_to_last()
+            run.load(run.progress.last)
             raise TrainingDiverged(
                 f"epoch {epoch}: {error} The model has its weights from before it."
             ) from None

@@ -37,6 +37,7 @@ class Phase:
     recipe: of this phase. start: how many epochs came before it.
     train, val: what it learns from and validates on: images, or their features.
     model: the whole network. network: the part of it that takes their batches.
+    began, began_after: when this process began with it, in seconds, and after how many epochs of all.
     preparation_seconds: for features, before its first epoch.
     paces: seconds for each image, of every epoch so far.
     """
@@ -51,10 +52,10 @@ class Phase:
     optimizer: torch.optim.Optimizer
     average: WeightAverage
     generator: torch.Generator
-    preparation_seconds: float = 0.0
+    began: float
+    began_after: int
+    preparation_seconds: float
     paces: list[float] = field(default_factory=list)
-    began: float = field(default_factory=time.perf_counter)
-    began_after: int = 0  # epochs, of all phases
 
     def left(self, run: Run) -> int:
         """How many of its epochs are left."""
@@ -111,7 +112,7 @@ def entered_phase(
         )
     began = time.perf_counter()
     train, val = _sets(model, train, val, recipe, home)
-    preparation_seconds = time.perf_counter() - began if train.kind != run.kind else 0.0
+    preparation_seconds = time.perf_counter() - began if train.kind != run.train.kind else 0.0
     engine = machine.choose(recipe, train.kind)
     with engine.hosting(model):
         seed = recipe.seed + start * SEEDS_APART
@@ -120,9 +121,7 @@ def entered_phase(
             recipe=recipe,
             start=start,
             train=train,
-            val=val.subset(distributed.shard(torch.arange(len(val))))
-            if distributed.world_size() > 1
-            else val,
+            val=val.subset(distributed.shard(torch.arange(len(val)))),
             model=model,
             network=distributed.data_parallel(network_for(model, train)),
             engine=engine,
@@ -130,6 +129,7 @@ def entered_phase(
             average=WeightAverage(model, recipe.average),
             generator=torch.Generator().manual_seed(seed),
             preparation_seconds=preparation_seconds,
+            began=time.perf_counter(),
             began_after=done,
         )
         if done > start:

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_course import training
 from resnet_course.machine import distributed
-from resnet_course.training import checkpoint
+from resnet_course.training import checkpoint, loop
 
-# The tests run this with one process and with two. BatchNorm stands still in "frozen" (eval mode for all of
-# it, while every weight learns), so that no process depends on which pictures the others have.
+# The tests run this with one process and with two: it only calls `fit`, one training after another. BatchNorm
+# stands still in "frozen" (eval mode for all of it, while every weight learns), so that no process depends on
+# which images the others have.
 SCRIPT = """
 import contextlib
 import json
@@ -28,25 +28,29 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from resnet_course.machine import distributed
-from resnet_course import training, transfer
+from resnet_course import transfer
 from resnet_course.data.images import ImageSet
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
+from resnet_course.training import fit, loop
 
 generator = torch.Generator().manual_seed(0)
 labels = torch.arange(101) % 2
 images = (torch.randint(0, 160, (101, 3, 32, 32), generator=generator) + 60 * labels.view(-1, 1, 1, 1)).byte()
-pictures = ImageSet(images, labels, ("dark", "bright"), "noise")
-train_epoch = training.train_epoch
+image_set = ImageSet(images, labels, ("dark", "bright"), "noise")
+fit_epoch = loop.fit_epoch
+
+class Still(torch.nn.BatchNorm2d):
+    def train(self, mode=True):
+        return super().train(False)
 
 def run(out, kind, epochs, stop_after):
-    def stopping(run, train):
-        if len(run.history.epochs) == stop_after:
+    def stopping(run, phase):
+        if len(run.epochs) == stop_after:
             raise KeyboardInterrupt
-        return train_epoch(run, train)
+        return fit_epoch(run, phase)
 
-    training.train_epoch = stopping
+    loop.fit_epoch = stopping
     recipe = replace(
         REDUCED, epochs=epochs, batch_size=10, augmentation="crop_flip", average=0.9, learning_rate=1e-3
     )
@@ -55,17 +59,15 @@ def run(out, kind, epochs, stop_after):
     if kind == "frozen":
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.train = lambda mode=True, module=module: torch.nn.Module.train(module, False)
-        model.eval()
+                module.__class__ = Still
     if kind == "cached":
         recipe = replace(recipe, train_from="layer4", augmentation="flip", cached_views=2)
         transfer.freeze(model, "layer4")
     with contextlib.suppress(KeyboardInterrupt):
-        training.fit(model, pictures, pictures, recipe, Path(out), resume=True, home=Path(out) / "home")
+        fit(model, image_set, image_set, recipe, Path(out), resume=True, home=Path(out) / "home")
 
-with distributed.process_group():
-    for job in json.loads(sys.argv[1]):
-        run(*job)
+for job in json.loads(sys.argv[1]):
+    run(*job)
 """
 STOPPED = 2  # epochs, in the run that is resumed elsewhere
 
@@ -93,7 +95,7 @@ def train(script, count, *jobs):
         return done.stdout + done.stderr
     said = io.StringIO()  # in this process: starting another takes longer than the training
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(training, "train_epoch", training.train_epoch)  # the script sets another: put it back
+        patch.setattr(loop, "fit_epoch", loop.fit_epoch)  # the script sets another: put it back
         patch.setattr(sys, "argv", line[1:])
         runpy.run_path(str(script))
     return said.getvalue()
@@ -109,15 +111,17 @@ def values(out, name):
 
 @pytest.fixture(scope="module")
 def runs(script, tmp_path_factory):
-    """Five epochs of ten steps and a picture that is left out, whole and stopped, and one on features.
+    """Five epochs of ten steps and an image that is left out, whole and stopped, and one on features.
 
-    All with one and with two processes, in the folders "whole", "stopped" and "cached".
+    All with one and with two processes, in the folders "whole", "stopped" and "cached"; what they said is in
+    the file "said".
     """
     found = {}
     for count in (1, 2):
         found[count] = tmp_path_factory.mktemp(f"by_{count}")
         jobs = ("whole", "frozen", 5, -1), ("stopped", "frozen", 5, STOPPED), ("cached", "cached", 1, -1)
-        train(script, count, *((found[count] / name, *rest) for name, *rest in jobs))
+        said = train(script, count, *((found[count] / name, *rest) for name, *rest in jobs))
+        (found[count] / "said").write_text(said, encoding="utf-8")
     return found
 
 
@@ -128,6 +132,12 @@ def test_two_processes_give_the_losses_of_one_with_the_same_batches(runs):
     weights, others = (checkpoint.load(out / "best.pt").state_dict for out in (one, two))
     for name, tensor in weights.items():
         assert torch.allclose(tensor, others[name], atol=1e-3), name
+
+
+def test_a_program_that_only_calls_fit_trains_in_all_its_processes_each_time(runs):
+    said = {count: (runs[count] / "said").read_text(encoding="utf-8") for count in (1, 2)}
+    assert said[2].count("2 processes train together") == 3 and "processes" not in said[1]
+    assert said[2].count("epoch 1/1: ") == 1, "only the first process speaks"
 
 
 def test_training_goes_on_with_another_number_of_processes(script, runs):
@@ -183,3 +193,23 @@ def test_alone_everything_is_as_without_processes():
         pass
     with pytest.raises(RuntimeError, match="something else"), distributed.naming_lost_processes("kept"):
         raise RuntimeError("something else")
+
+
+def test_processes_that_share_a_card_exchange_gradients_by_gloo(monkeypatch):
+    started = []
+    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "_store", torch.distributed.HashStore)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", started.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: started.append(backend))
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    for cards in (1, 2):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda cards=cards: cards)
+        with distributed.process_group():
+            pass
+    assert started == ["cuda:0", "gloo", "cuda:1", "cpu:gloo,cuda:nccl"]
+    monkeypatch.setenv("RESNET_COURSE_DEVICE", "cpu")
+    with distributed.process_group():
+        pass
+    assert started[4:] == ["gloo"]

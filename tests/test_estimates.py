@@ -1,0 +1,88 @@
+"""The estimate is of the right size, and soon made."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from resnet_course import machine
+from resnet_course.machine import estimates
+from resnet_course.recipes import FULL, RECIPES, REDUCED
+
+GRADIENTS, UPDATE, FORWARD = 3.0, 2.0, 1.0
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Steps that are taken but not timed: each kind has its seconds. Lists (kind, batch, limit)."""
+    found, sizes = [], []
+
+    class Engine(machine.Engine):
+        def place(self, what):
+            if isinstance(what, torch.Tensor):
+                sizes.append(len(what))
+            return super().place(what)
+
+    def seconds(step, times, at_most):
+        step()
+        kind = GRADIENTS if step.__name__ == "gradients" else UPDATE if hasattr(step, "__self__") else FORWARD
+        found.append((kind, sizes[-1], at_most))
+        return [kind]
+
+    engine = Engine("cpu", "fp32", "channels_last", 1)
+    monkeypatch.setattr(estimates, "choose", lambda recipe, kind="images": engine)
+    monkeypatch.setattr(estimates, "seconds", seconds)
+    return found
+
+
+def test_an_estimate_adds_up_gradients_updates_and_views(measured):
+    recipe = replace(REDUCED, epochs=2, batch_size=10, test_views=2)
+    found = machine.estimate(recipe, 100, 30, width=8)
+    assert found == pytest.approx(2 * (10 * GRADIENTS + 10 * UPDATE + 3 * 2 * FORWARD))
+    assert machine.estimate(recipe, 100, 0, width=8) == pytest.approx(2 * (10 * GRADIENTS + 10 * UPDATE))
+    assert machine.estimate(recipe, 1, 0, width=8) > 0
+
+
+def test_cached_features_are_estimated_as_one_pass_and_then_the_head(measured):
+    recipe = replace(
+        REDUCED, train_from="layer4", epochs=5, batch_size=10, augmentation="flip", cached_views=2
+    )
+    found = machine.estimate(recipe, 100, 30, width=8)
+    once = (2 * 10 + 3) * FORWARD
+    assert found == pytest.approx(once + 5 * (10 * GRADIENTS + 10 * UPDATE + 3 * FORWARD))
+
+
+def test_the_estimate_of_two_phases_is_that_of_both(measured):
+    first = replace(REDUCED, epochs=1)
+    both = replace(first, epochs=3, first=first)
+    alone, together = (machine.estimate(recipe, 2_000, width=8) for recipe in (first, both))
+    assert together == pytest.approx(4 * alone)
+
+
+def test_the_optimiser_changes_the_weights_once_for_each_batch_however_few_images_are_tried(measured):
+    recipe = replace(REDUCED, image_size=224, epochs=1, batch_size=32)
+    found = machine.estimate(recipe, 320, width=8)
+    (count,) = {images for _, images, _ in measured}
+    assert count == 5 and found == pytest.approx(320 / 5 * GRADIENTS + 10 * UPDATE)
+
+
+def test_every_recipe_is_estimated_with_few_and_small_measurements(measured):
+    for recipe in RECIPES.values():
+        measured.clear()
+        machine.estimate(recipe, 45_000, 5_000, width=8)
+        assert len(measured) <= 4 * len(recipe.phases)
+        assert all(at_most <= estimates.AT_MOST <= 0.5 for *_, at_most in measured)
+        for phase in recipe.phases:
+            assert any(images * phase.image_size**2 <= estimates.PIXELS for _, images, _ in measured)
+    assert len(FULL.phases) == 2
+
+
+def test_a_real_estimate_grows_with_the_work_and_draws_no_global_random_number():
+    recipe = replace(REDUCED, epochs=1)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        small, large = (machine.estimate(recipe, images, 10, width=8) for images in (1_000, 100_000))
+    assert torch.equal(torch.rand(1), expected)
+    assert large > small > 0

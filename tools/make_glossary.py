@@ -1,0 +1,28 @@
+"""Writes docs/glossary.md from the terms in resnet_course/teaching/terms.py."""
+
+from pathlib import Path
+
+from resnet_course.common.files import write_atomically
+from resnet_course.teaching.terms import TERMS
+
+PATH = Path(__file__).parents[1] / "docs" / "glossary.md"
+TOP = """# Terms of the course
+
+Made by `python tools/make_glossary.py` from `resnet_course/teaching/terms.py`; change it there. The
+number names the first notebook in which a term stands.
+
+| term | meaning | notebook |
+|---|---|---|
+"""
+
+
+def glossary() -> str:
+    """The page, in Markdown."""
+    ordered = sorted(TERMS, key=lambda term: term.name.lower())
+    return TOP + "".join(
+        f"| **{term.name}** | {term.definition} | {term.notebook:02} |\n" for term in ordered
+    )
+
+
+if __name__ == "__main__":
+    write_atomically(PATH, lambda file: file.write(glossary().encode()))
