@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator
 from record import recorded
 
-from resnet_course.teaching.plots.palette import BASELINE, COURSE, MUTED, TRAINED
+from resnet_course.teaching import plots
+from resnet_course.teaching.plots.palette import BASELINE, COURSE, MUTED, SERIES
 
 FIGURE = Path(__file__).parents[1] / "docs" / "time_to_accuracy.png"
 
@@ -16,16 +16,12 @@ FIGURE = Path(__file__).parents[1] / "docs" / "time_to_accuracy.png"
 def draw() -> None:
     """The figure: test accuracy against minutes, and for scale what was computed and not run."""
     measured, laptop, full = (recorded(name) for name in ("original_steps", "laptop", "full"))
-    figure, axis = plt.subplots(figsize=(9, 4.6), layout="constrained")
-    runs = list(laptop["runs"].values())
-    axis.plot(
-        [run["minutes"] for run in runs],
-        [run["test_accuracy_percent"] for run in runs],
-        **COURSE.points,
-        label="LAPTOP, three seeds",
-    )
+    figure, axes = plots.subplots(figsize=(9, 4.6))
+    axis = axes[0, 0]
+    runs = [(run["minutes"], run["test_accuracy_percent"]) for run in laptop["runs"].values()]
+    axis.plot(*zip(*runs, strict=True), **COURSE.points, label="LAPTOP, three seeds")
     way = [(at["minutes"], at["test_accuracy_percent"]) for at in full["on_the_way"].values()]
-    axis.plot(*zip(*way, strict=True), **TRAINED.curve, label="FULL, whenever an epoch was better")
+    axis.plot(*zip(*way, strict=True), **SERIES[0].curve, label="FULL, whenever an epoch was better")
     scratch, original = measured["airbench94_minutes_computed"], measured["original_minutes_computed"]
     axis.plot(scratch, 94, **MUTED.points, label="from scratch (airbench94): time computed, not run")
     axis.axvline(
@@ -38,10 +34,11 @@ def draw() -> None:
     axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right", fontsize=9)
-    figure.suptitle(
+    title = (
         f"CIFAR-10: {laptop['test_accuracy_percent']:.1f}% in {laptop['minutes']:.1f} minutes, "
         f"{full['test_accuracy_percent']:.1f}% in {full['minutes']:.1f}; the original's ten epochs take "
         f"{original:.0f}"
     )
+    plots.finish(figure, title, "Test accuracy against minutes on a logarithmic scale.")
     FIGURE.parent.mkdir(exist_ok=True)
     figure.savefig(FIGURE, dpi=110)

@@ -1,9 +1,9 @@
 """A device that is none: its tensors lie in the CPU's memory, and refuse to mix with the CPU's tensors.
 
 It shows without a GPU which code moves its inputs and results, as CONTRIBUTING's rule for devices asks.
-Within `FakeDevice()` everything that PyTorch does is watched: what is moved to the device, or computed from
-what lies there, lies there too, says so by its `device`, and can be used with the CPU's tensors only in the ways in
-which a CUDA tensor can. The `meta` device would not do: its tensors hold no numbers.
+Within `FakeDevice()` everything that PyTorch does is watched: what is moved there, or computed from what
+there, lies there too, says so by its `device`, and mixes with the CPU's tensors only as a CUDA tensor does.
+The `meta` device would not do: its tensors hold no numbers.
 """
 
 from __future__ import annotations

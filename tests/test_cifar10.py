@@ -49,9 +49,8 @@ def pickle_of_python_2(value) -> bytes:
     return empty + b"(K\x01" + shape + dtype + b"\x89" + pickle_of_python_2(value.tobytes()) + b"tb"
 
 
-@pytest.fixture
-def archive(monkeypatch):
-    """The bytes of the miniature; its checksums take the place of the official ones."""
+def miniature() -> dict[str, bytes]:
+    """The files of CIFAR-10's folder, with four images each, as they were pickled in 2009."""
     files = {"batches.meta": {"num_cases_per_batch": 4, "label_names": list(CLASSES), "num_vis": 3072}}
     for name, pictures, labels in zip(BATCHES, PICTURES, LABELS, strict=True):
         data = pictures.reshape(len(pictures), -1)
@@ -61,21 +60,35 @@ def archive(monkeypatch):
             "data": data,
             "filenames": ["a.png"] * 4,
         }
-    files = {name: b"\x80\x02" + pickle_of_python_2(content) + b"." for name, content in files.items()}
-    with tarfile.open(fileobj=(packed := io.BytesIO()), mode="w:gz") as tar:
+    return {name: b"\x80\x02" + pickle_of_python_2(content) + b"." for name, content in files.items()}
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """The archive of CIFAR-10's folder."""
+    with tarfile.open(fileobj=(archive := io.BytesIO()), mode="w:gz") as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(f"{FOLDER}/{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    packed = packed.getvalue()
+    return archive.getvalue()
 
+
+def stand_in(setattr, files: dict[str, bytes], archive: bytes) -> None:
+    """Let the miniature's checksums take the place of the official ones, by this `setattr`."""
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5[name]] for name in BATCHES[:-1]])
-    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
-    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
-    monkeypatch.setattr(cifar10, "SIZE", len(packed))
-    monkeypatch.setattr(cifar10, "MD5", hashlib.md5(packed).hexdigest())
-    return packed
+    setattr(CIFAR10, "train_list", [[name, md5[name]] for name in BATCHES[:-1]])
+    setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
+    setattr(cifar10, "SIZE", len(archive))
+    setattr(cifar10, "MD5", hashlib.md5(archive).hexdigest())
+
+
+@pytest.fixture
+def archive(monkeypatch):
+    """The bytes of the miniature's archive, which the course takes for the official one."""
+    archive = packed(files := miniature())
+    stand_in(monkeypatch.setattr, files, archive)
+    return archive
 
 
 @pytest.fixture

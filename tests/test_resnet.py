@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from torch import nn
 
-from resnet_course.resnet import BasicBlock, resnet18
+from resnet_course.common.errors import CourseError
+from resnet_course.resnet import BasicBlock, ResNet, resnet18, resnet34, stack
+from resnet_course.resnet.architecture import ArchitectureError, build, describe, describe_weights
 
 STAGES = ("conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc")
 
@@ -80,6 +83,15 @@ def test_state_dict_has_the_names_and_the_order_of_torchvision():
     assert [tensor.shape for tensor in ours.values()] == [tensor.shape for tensor in theirs.values()]
 
 
+def test_resnet34_is_torchvisions():
+    theirs = torchvision.models.resnet34(weights=None).eval()
+    ours = resnet34().eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert_close(ours(x), theirs(x), "ResNet-34")
+
+
 def test_same_initialisation_as_torchvision():
     """Same distributions, layer by layer: the standard deviations agree to a few per cent."""
     torch.manual_seed(0)
@@ -125,3 +137,131 @@ def test_real_weights_load_strictly():
     if not Path(path).is_file():
         pytest.skip("RESNET_COURSE_TEST_WEIGHTS names no file of torchvision's resnet18 weights")
     resnet18().load_state_dict(torch.load(path, weights_only=True), strict=True)
+
+
+def with_head(*layers):
+    model = resnet18(3, width=8, dropout=0.25)
+    model.fc = nn.Sequential(*layers)
+    return model
+
+
+def test_a_description_is_plain_and_complete():
+    assert describe(resnet34(7, width=8, dropout=0.5)) == {
+        "name": "resnet",
+        "blocks": [3, 4, 6, 3],
+        "width": 8,
+        "num_classes": 7,
+        "dropout": 0.5,
+        "hidden": [],
+    }
+    two = with_head(nn.Linear(64, 16), nn.ReLU(inplace=True), nn.Linear(16, 9), nn.ReLU(), nn.Linear(9, 3))
+    assert describe(two)["hidden"] == [16, 9]
+    assert describe(stack(14, skip=False, batchnorm=False, width=4, num_classes=3)) == {
+        "name": "stack",
+        "depth": 14,
+        "skip": False,
+        "batchnorm": False,
+        "width": 4,
+        "num_classes": 3,
+    }
+
+
+class OwnBlock(BasicBlock):
+    def forward(self, x):
+        return torch.relu(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
+
+
+class OwnNetwork(nn.Module):
+    """The same network as a learner may write it: other classes, no dropout, functions for modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.layer1 = nn.Sequential(OwnBlock(8, 8))
+        for number, channels in ((2, 16), (3, 32), (4, 64)):
+            self.add_module(f"layer{number}", nn.Sequential(OwnBlock(channels // 2, channels, 2)))
+        self.fc = nn.Linear(64, 3)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        return self.fc(self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3)))
+
+
+def test_the_learners_own_network_is_described_if_it_computes_the_same():
+    model = OwnNetwork()
+    assert describe(model) == describe(ResNet((1, 1, 1, 1), 3, width=8))
+    model.forward = lambda x: OwnNetwork.forward(model, x.flip(1))
+    with pytest.raises(ArchitectureError, match="computes something else"):
+        describe(model)
+
+
+def test_describing_changes_nothing():
+    model = with_head(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3)).train()
+    model.layer1.eval()
+    modes = [module.training for module in model.modules()]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    random = torch.get_rng_state()
+    describe(model)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def wide_stem():
+    model = resnet18(3, width=8)
+    model.conv1 = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+    return model
+
+
+def with_sigmoid():
+    model = stack(8, width=4)
+    model.relu = nn.Sigmoid()
+    return model
+
+
+REFUSED = {
+    "another activation": (lambda: with_head(nn.Linear(64, 9), nn.Tanh(), nn.Linear(9, 3)), "something else"),
+    "another layer": (lambda: with_head(nn.Dropout(), nn.Linear(64, 3)), "2 missing: fc.weight, fc.bias"),
+    "another stem": (wide_stem, "conv1.weight is [8, 3, 3, 3], not [8, 3, 7, 7]"),
+    "a stack of sigmoids": (with_sigmoid, "something else"),
+    "bottlenecks": (lambda: torchvision.models.resnet50(weights=None), "unexpected: layer1.0.conv3.weight"),
+    "another family": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2)), "no convolution conv1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_network_that_could_not_be_rebuilt_is_refused_in_one_line(name):
+    make, reason = REFUSED[name]
+    with pytest.raises(ArchitectureError) as error:
+        describe(make())
+    text = str(error.value)
+    assert isinstance(error.value, CourseError) and isinstance(error.value, ValueError)
+    assert reason in text and "what can be saved is" in text and "\n" not in text
+    assert "cannot be saved: " in text
+
+
+def test_nothing_is_drawn_for_a_network_without_memory(monkeypatch):
+    """To draw normal numbers on the meta device PyTorch imports its compiler: seconds a prediction."""
+    drawn = []
+    monkeypatch.setattr(
+        nn.init, "kaiming_normal_", lambda tensor, **options: drawn.append(tensor.device.type)
+    )
+    with torch.device("meta"):
+        resnet18(3, width=8)
+        stack(8, width=4)
+    assert not drawn
+    resnet18(3, width=8)
+    assert set(drawn) == {"cpu"}
+
+
+def test_a_network_that_is_built_has_new_weights_and_takes_gradients():
+    model = resnet18(3, width=8, dropout=0.5)
+    torch.manual_seed(0)
+    built = build(describe(model))
+    assert built.training and built.dropout.p == 0.5
+    assert not torch.equal(built.fc.weight, model.fc.weight)
+    built(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert all(p.grad is not None for p in built.parameters())
+    assert describe_weights(model.state_dict(), 0.5) == describe(built)

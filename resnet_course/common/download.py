@@ -74,9 +74,7 @@ def download(
             if is_whole(path):  # another process has been at it
                 return path
             if path.exists():
-                say(
-                    f"{path} is not the file that it should be (wrong size or checksum); it will be replaced."
-                )
+                say(f"{path} is not the file it should be (wrong size or checksum); it will be replaced.")
             part = path.with_name(path.name + ".part")
             if not alone:
                 part = temporary_beside(path)  # nobody else writes it, and nobody resumes it
