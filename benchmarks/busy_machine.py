@@ -1,10 +1,10 @@
-"""What is chosen on a machine that something else keeps busy, and what once that has ended; and the doctor there.
+"""What is chosen on a machine that something else keeps busy, and what once that has ended.
 
     python benchmarks/busy_machine.py
 
-It starts a program on every core, lets the command line's `doctor` run beside them, starts a training of short
-epochs, ends the programs after the first epoch, and prints what the training computes with before and after. It
-records nothing: how busy "busy" is differs from machine to machine.
+It starts a program on every core, lets the command line's `doctor` run beside them, starts a training of
+short epochs, ends the programs after the first epoch, and prints what the training computes with before and
+after. It records nothing: how busy "busy" is differs from machine to machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from resnet_course.resnet import resnet18
 from resnet_course.training import fit, loop
 
 BURN = "while True: pass"
-IMAGES, EPOCHS = 512, 5
+IMAGES, EPOCHS = 256, 4
 
 
 def main() -> None:
@@ -34,9 +34,8 @@ def main() -> None:
     try:
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "resnet_course", "doctor"], check=True)
-        print(
-            f"the doctor took {format_duration(time.perf_counter() - start)} on the busy machine", flush=True
-        )
+        took = format_duration(time.perf_counter() - start)
+        print(f"the doctor took {took} on the busy machine", flush=True)
         watch(burners)
     finally:
         for burner in burners:
