@@ -18,6 +18,13 @@ from resnet_course.recipes import ORIGINAL, REDUCED, STACK
 from resnet_course.resnet import resnet18
 from resnet_course.settings import SettingsError
 
+
+@pytest.fixture(autouse=True)
+def all_cores(monkeypatch):
+    """Whoever runs the tests may have limited their threads."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
 
 
