@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from importlib.util import cache_from_source
 from pathlib import Path
 from queue import Empty
 
@@ -32,6 +33,10 @@ def pytest_configure() -> None:
         if chosen := os.environ.get(f"RESNET_COURSE_TEST_{name}"):
             os.environ[f"RESNET_COURSE_{name}"] = chosen
     os.environ.update({name: str(Path(temporary.name, name.lower())) for name in HOMES})
+    if "PYTHONDONTWRITEBYTECODE" in os.environ and not Path(cache_from_source(pytest.__file__)).exists():
+        # Else every Python that is started compiles PyTorch again, which takes 5 of its 11 seconds.
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(temporary.name, "bytecode"))
     if "PYTEST_XDIST_WORKER" in os.environ:  # several work side by side, and share the cores
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
