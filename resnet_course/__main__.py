@@ -127,7 +127,7 @@ def _doctor(options: argparse.Namespace) -> int:
     probe = machine.probe()
     print(probe)
     for (precision, memory_format), milliseconds in probe.milliseconds.items():
-        print(f"one residual block, one training step, {precision}, {memory_format}: {milliseconds:.1f} ms")
+        print(f"a training step of the first layers, {precision}, {memory_format}: {milliseconds:.1f} ms")
     print(f"mode {settings.mode}, data {settings.data}, weights {settings.weights}, seed {settings.seed}")
     print(f"home {settings.home}, free disk there: {_free_bytes(settings.home) / 1e9:.0f} GB")
     print(f"CIFAR-10 on disk: {'yes' if cifar10.is_present(settings.home) else 'no'}")

@@ -32,6 +32,7 @@ def measured(monkeypatch):
     engine = Engine("cpu", "fp32", "channels_last", 1)
     monkeypatch.setattr(estimates, "choose", lambda recipe, kind="images": engine)
     monkeypatch.setattr(estimates, "seconds", seconds)
+    monkeypatch.setattr(estimates, "FOR_A_PHASE", float("inf"))
     return found
 
 
@@ -75,6 +76,14 @@ def test_every_recipe_is_estimated_with_few_and_small_measurements(measured):
         for phase in recipe.phases:
             assert any(images * phase.image_size**2 <= estimates.PIXELS for _, images, _ in measured)
     assert len(FULL.phases) == 2
+
+
+def test_on_a_busy_machine_only_what_cannot_be_done_without_is_measured(measured, monkeypatch):
+    monkeypatch.setattr(estimates, "FOR_A_PHASE", 0.0)
+    recipe = replace(REDUCED, epochs=1, batch_size=10)
+    found = machine.estimate(recipe, 100, 30, width=8)
+    assert [kind for kind, *_ in measured] == [GRADIENTS]
+    assert found == pytest.approx(10 * GRADIENTS + 3 * GRADIENTS / 3)
 
 
 def test_a_real_estimate_grows_with_the_work_and_draws_no_global_random_number():

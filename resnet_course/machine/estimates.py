@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,8 @@ from resnet_course.resnet.network import ResNet, resnet18
 from resnet_course.transfer import freeze, fused, split_at, trunk_of
 
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
-AT_MOST = 0.4  # seconds for each measurement, of which a recipe has two to four
+AT_MOST = 0.4  # seconds for each measurement, of which a phase has two to four
+FOR_A_PHASE = 1.5  # seconds after which only the measurements that it cannot do without are started
 
 
 def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int = 64) -> float:
@@ -33,7 +35,8 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     width: the network's width; the built-in weights have 16.
 
     It takes about a second for each phase: the steps are of few images, and each kind of step is tried for
-    less than half a second, or once where that takes longer.
+    less than half a second, or once where that takes longer. On a slow or busy machine the forward pass is
+    taken to be a third of a step, and the optimiser's time is left out.
     """
     with seeded(), torch.inference_mode(False), torch.enable_grad():
         return sum(_estimate(phase, images, validation_images, width) for phase in recipe.phases)
@@ -41,6 +44,7 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
 
 def _estimate(recipe: Recipe, images: int, validation_images: int, width: int) -> float:
     """The same for one phase."""
+    until = perf_counter() + FOR_A_PHASE
     count = min(recipe.batch_size, max(2, images), max(2, PIXELS // recipe.image_size**2))
     model = freeze(_network(width), recipe.train_from)
     model.dropout.p = recipe.dropout
@@ -60,10 +64,11 @@ def _estimate(recipe: Recipe, images: int, validation_images: int, width: int) -
         network, engine, batch = head, choose(recipe, "features"), lambda: features
     else:
         once, network, batch = 0.0, model, inputs
-    step, update = _learning(network, engine, batch, image_set.labels)
+    step, update = _learning(network, engine, batch, image_set.labels, until)
     epoch = images * step / count + math.ceil(images / recipe.batch_size) * update
     if validation_images:
-        epoch += validation_images * views * _forward(network, engine, batch) / count
+        forward = _forward(network, engine, batch) if perf_counter() < until else step / 3
+        epoch += validation_images * views * forward / count
     return once + recipe.epochs * epoch
 
 
@@ -87,9 +92,9 @@ def _forward(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) ->
 
 
 def _learning(
-    network: nn.Module, engine: Engine, batch: Callable[[], Tensor], labels: Tensor
+    network: nn.Module, engine: Engine, batch: Callable[[], Tensor], labels: Tensor, until: float
 ) -> tuple[float, float]:
-    """Seconds for the gradients of a batch, and for the optimiser to change the weights.
+    """Seconds for the gradients of a batch, and for the optimiser to change the weights (0 after `until`).
 
     Two numbers, because the second does not grow with the batch.
     """
@@ -105,4 +110,6 @@ def _learning(
 
     with engine.computing():
         step = statistics.median(seconds(gradients, times=3, at_most=AT_MOST))
+        if perf_counter() >= until:
+            return step, 0.0
         return step, statistics.median(seconds(optimizer.step, times=3, at_most=AT_MOST / 4))
