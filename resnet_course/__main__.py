@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("checkpoint", type=Path)
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     predict.add_argument(
-        "--json", action="store_true", help="print one JSON list, an object for each picture"
+        "--json", action="store_true", help="print one JSON list, an object for each image"
     )
     predict.set_defaults(run=_predict)
     return parser

@@ -279,11 +279,10 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path):
     process = subprocess.Popen(
         [*command, "--epochs", "1000", "--out", str(out)], stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
-    while not (out / "last.pt").exists() and time.monotonic() < deadline:
+    while not (out / "last.pt").exists() and process.poll() is None:  # however busy the machine is
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert process.returncode == 130 and "stopped by hand" in err and "Traceback" not in err
     assert (out / "best.pt").exists()
 
