@@ -50,7 +50,8 @@ def files(home, ending="npy"):
 
 @pytest.mark.parametrize("train_from", ["layer1", "layer2", "layer3", "layer4", "fc"])
 def test_training_on_features_is_training_through_the_trunk(sets, tmp_path, train_from):
-    recipe = replace(RECIPE, train_from=train_from, test_views=2, learning_rate=1e-3)
+    # SGD: AdamW's first steps would make far more of what rounding changes in small gradients.
+    recipe = replace(RECIPE, train_from=train_from, test_views=2, optimizer="sgd", learning_rate=1e-3)
     model, through = frozen(train_from), frozen(train_from)
     train = cache_features(model, sets[0], recipe, tmp_path, views=1, dtype="fp32")
     val = cache_features(model, sets[1], recipe, tmp_path, dtype="fp32")
