@@ -1,7 +1,7 @@
 """A device that is none: its tensors lie in the CPU's memory, and refuse to mix with the CPU's tensors.
 
 It shows without a GPU which code moves its inputs and results, as CONTRIBUTING's rule for devices asks.
-Within `FakeDevice()` everything that PyTorch does is watched: what is moved there, or computed from what
+Within `FakeDevice()` all that PyTorch does is watched. What is moved to the device, or computed from what is
 there, lies there too, says so by its `device`, and mixes with the CPU's tensors only as a CUDA tensor does.
 The `meta` device would not do: its tensors hold no numbers.
 """

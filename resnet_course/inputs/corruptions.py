@@ -1,7 +1,7 @@
-"""Damages pictures in six ways at five strengths, to see how a network's accuracy falls.
+"""Damages images in six ways at five strengths, to see how a network's accuracy falls.
 
 After Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions", 2019
-(arXiv 1903.12261), with strengths of our own, scaled to the side of the picture.
+(arXiv 1903.12261), with strengths of our own, scaled to the size of the image.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
+
+from resnet_course.common.errors import ArgumentError
 
 STRENGTHS = (1, 2, 3, 4, 5)
 
@@ -83,13 +85,13 @@ CORRUPTIONS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
 
 
 def corrupt(images: Tensor, name: str, strength: int, seed: int = 0) -> Tensor:
-    """Damage pictures; the same call gives the same result.
+    """Damage images; the same call gives the same result.
 
     images: uint8 [N, 3, H, H]. name: one of `CORRUPTIONS`. strength: 1 (mild) to 5 (severe).
-    Returns new pictures of the same shape and type. Raises ValueError for another name or strength.
+    Returns new images of the same shape and type. Raises ArgumentError for another name or strength.
     """
     if name not in CORRUPTIONS:
-        raise ValueError(f"corruption is {name!r}; it must be one of: {', '.join(CORRUPTIONS)}")
+        raise ArgumentError(f"corruption is {name!r}; it must be one of: {', '.join(CORRUPTIONS)}")
     if strength not in STRENGTHS:
-        raise ValueError(f"strength is {strength!r}; it must be one of: 1, 2, 3, 4, 5")
+        raise ArgumentError(f"strength is {strength!r}; it must be one of: 1, 2, 3, 4, 5")
     return CORRUPTIONS[name](images, strength, torch.Generator().manual_seed(seed))

@@ -88,10 +88,10 @@ class Recipe:
             if not isinstance(value, int) or value < least:
                 raise RecipeError(f"{field} is {value!r}; it must be a whole number from {least} on")
         self._check_numbers()
-        if self.mix != "none" and self.augmentation == "original":
+        if self.mix != "none" and AUGMENTATIONS[self.augmentation].image_by_image:
             raise RecipeError(
-                f"mix is {self.mix!r}, but the augmentation 'original' changes images one by one, and "
-                "pairs are mixed in a batch; take another augmentation, or mix 'none'"
+                f"mix is {self.mix!r}, but the augmentation {self.augmentation!r} changes images one by one, "
+                "and pairs are mixed in a batch; take another augmentation, or mix 'none'"
             )
         if self.cached_views and self.train_from == "all":
             raise RecipeError(

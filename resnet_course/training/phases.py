@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,7 +90,10 @@ class Phase:
         """
         seconds = self.paces[-1] * len(self.train) if self.paces else 0.0
         if distributed.broadcast(machine.needs_retuning(self.engine, self.paces, seconds)):
-            self.engine = machine.retune(self.engine, self.recipe, self.train.kind)
+            before, self.engine = self.engine, machine.retune(self.engine, self.recipe, self.train.kind)
+            if distributed.world_size() > 1:  # DistributedDataParallel has noted the layout of the weights
+                layout = {"memory_format": before.memory_format, "layer4_format": before.layer4_format}
+                self.engine = replace(self.engine, **layout)
             self.engine.place(self.model)
             self.paces.clear()
 

@@ -28,8 +28,10 @@ def check_sets(model: nn.Module, train: LabelledSet, val: LabelledSet, recipe: R
         )
     if train.kind == "features" and any(phase.mix != "none" for phase in recipe.phases):
         raise DataError(f"mix is {recipe.mix!r}, and features cannot be mixed as images are; take 'none'")
-    if train.classes != val.classes or model.fc.out_features != len(train.classes):
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    outputs = linear[-1].out_features if linear else len(train.classes)
+    if train.classes != val.classes or outputs != len(train.classes):
         raise DataError(
-            f"train has {len(train.classes)} classes, val {len(val.classes)}, the model "
-            f"{model.fc.out_features} outputs; all three must agree, in names and order"
+            f"train has {len(train.classes)} classes, val {len(val.classes)}, the model {outputs} outputs; "
+            "all three must agree, in names and order"
         )
