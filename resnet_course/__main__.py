@@ -78,9 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", parents=[common], help="the class of images")
     predict.add_argument("checkpoint", type=Path)
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    predict.add_argument(
-        "--json", action="store_true", help="print one JSON list, an object for each image"
-    )
+    predict.add_argument("--json", action="store_true", help="print one JSON list, an object for each image")
     predict.set_defaults(run=_predict)
     return parser
 
