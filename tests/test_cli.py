@@ -277,7 +277,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path):
     out = tmp_path / "d"
     command = [sys.executable, "-m", "resnet_course", "train", "--recipe", "reduced", "--data", "shapes"]
     process = subprocess.Popen(
-        [*command, "--epochs", "1000", "--out", str(out)], stderr=subprocess.PIPE, text=True
+        [*command, "--limit", "64", "--epochs", "1000", "--out", str(out)], stderr=subprocess.PIPE, text=True
     )
     while not (out / "last.pt").exists() and process.poll() is None:  # however busy the machine is
         time.sleep(0.05)
