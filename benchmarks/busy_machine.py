@@ -9,6 +9,7 @@ after. It records nothing: how busy "busy" is differs from machine to machine.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ IMAGES, EPOCHS = 256, 4
 
 def main() -> None:
     """Run it."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     burners = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(machine.usable_cores())]
     try:
         start = time.perf_counter()

@@ -22,13 +22,13 @@ from resnet_course.teaching import original_loop
 
 
 def measure_memory(options: Namespace) -> dict[str, object]:
-    """A step of the course with memory kept and given back; the original's before and after a block of it."""
+    """A step of the course with memory kept, and with memory given back to the system."""
     found: dict[str, object] = {}
     # Nothing is left for the measured processes to choose: the probe keeps memory.
     recipe = replace(PLAIN, image_size=128, memory_format="channels_last", precision=_fastest_precision())
     for train_from in ("all", "layer3"):
         found[f"train_from_{train_from}"] = _saved(options, replace(recipe, train_from=train_from))
-    return found | {"original_step": _left_behind(options)}
+    return found
 
 
 def _fastest_precision() -> str:
@@ -55,7 +55,8 @@ def step_with_memory(options: Namespace, recipe: Recipe, kept: bool) -> list[flo
         return course_steps(some_images(options), options.weights, recipe, steps)[WARM_UP:]
 
 
-def _left_behind(options: Namespace) -> dict[str, float]:
+def measure_left_behind(options: Namespace) -> dict[str, object]:
+    """The original's step and its page faults before and after one block of `keeping_memory`."""
     runs = [in_new_process(before_and_after, options) for _ in range(options.rounds)]
     median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     return {name: round(value, 3 if name == "after_to_before" else 1) for name, value in median.items()}

@@ -8,6 +8,7 @@ import torch
 from test_training import PHASES, TINY, fresh_model, losses, sets  # noqa: F401
 from torch import nn
 
+from resnet_course.common.files import write_atomically
 from resnet_course.resnet import stack
 from resnet_course.training import checkpoint, fit, folder, history, loop, phases, state
 from resnet_course.transfer import build_model
@@ -132,3 +133,17 @@ def test_a_network_that_could_not_be_rebuilt_is_refused_before_the_first_epoch(s
         fit(model, *sets, replace(TINY, epochs=1), tmp_path)
     assert not (tmp_path / "history.json").exists()
     assert fit(model, *sets, replace(TINY, epochs=1)).epochs, "without files it may be any network"
+
+
+def test_a_stop_that_torch_hides_is_still_a_stop(tmp_path):
+    """torch.save closes its archive after a Ctrl-C, and raises a RuntimeError of its own while it does."""
+
+    def write(file):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "best.pt", write)
+    assert [*tmp_path.iterdir()] == []

@@ -47,8 +47,10 @@ def write_atomically(
             os.fsync(file.fileno())  # the bytes are on the disk before the name points to them
         put_in_place(temporary, path, is_whole)
     except (OSError, RuntimeError) as error:
-        # torch.save hides the disk's error behind a RuntimeError of its own.
+        # torch.save hides the disk's error, and a Ctrl-C, behind a RuntimeError of its own.
         cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
         ours = isinstance(cause, OSError) and cause.filename in (None, str(temporary))
         if isinstance(error, CourseError) or not ours:
             raise
