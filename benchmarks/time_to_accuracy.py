@@ -43,6 +43,7 @@ def main() -> None:
     arguments.add_argument(
         "--quick", action="store_true", help="a step or an epoch of each only, printed and not recorded"
     )
+    arguments.add_argument("--machine", help="a word for another machine than that of the quoted figures")
     options = arguments.parse_args()
     options.steps, options.rounds = (1, 1) if options.quick else (20, 3)  # of each way in every round
     for part in options.parts:
@@ -54,6 +55,7 @@ def main() -> None:
         if options.quick:
             print(name, json.dumps(measured, indent=1, ensure_ascii=False), flush=True)
         else:
+            name = f"{name}_{options.machine}" if options.machine else name
             record(name, measured, options.data_is, options.weights_are)
 
 
