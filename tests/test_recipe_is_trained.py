@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_training import TINY, fresh_model, losses, sets  # noqa: F401
 
-from resnet_course.recipes import FULL, LAPTOP, REDUCED, Recipe
+from resnet_course.recipes import FULL, LAPTOP, REDUCED, Recipe, RecipeError
 from resnet_course.resnet import resnet18, stack
 from resnet_course.training import fit, loop
 from resnet_course.transfer import build_model, freeze, is_frozen
@@ -84,6 +84,12 @@ def test_epochs_in_all_are_shared_among_the_phases(total, each):
     assert [phase.epochs for phase in recipe.phases] == each and recipe.all_epochs == total
     assert recipe.name == TINY.name
     assert [phase.epochs for phase in FULL.with_epochs(total).phases] == each
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 1.5])
+def test_fewer_than_one_epoch_in_all_is_refused(epochs):
+    with pytest.raises(RecipeError, match=f"epochs is {epochs}; it must be a whole number from 1 on"):
+        FULL.with_epochs(epochs)
 
 
 def test_one_epoch_of_a_recipe_with_one_phase_is_that_recipe():

@@ -50,7 +50,7 @@ FEW = replace(
 )
 
 # The best in about twenty minutes: two trainings, each down to a rate of zero, because after the first it is
-# worth using already; the second looks closer. Small pictures first: in the beginning there is much to learn
+# worth using already; the second looks closer. Small images first: in the beginning there is much to learn
 # that does not need the large ones.
 FULL_FIRST = Recipe(
     name="full, first phase",
@@ -67,7 +67,7 @@ FULL = replace(
     name="full",
     image_size=160,  # most is learned already, and a closer look finds the rest
     epochs=3,
-    learning_rate=5e-4,  # what is learned already is to be mended, not replaced
+    learning_rate=5e-4,  # what is learned already is refined, not replaced
     first=FULL_FIRST,
 )
 

@@ -150,8 +150,9 @@ class Recipe:
     def with_epochs(self, epochs: int) -> Recipe:
         """This recipe with so many epochs in all, shared among its phases in their proportions.
 
-        epochs: from 1. A phase that would get none is left out, the last ones first.
+        epochs: from 1. A phase that would get none is left out. Raises RecipeError for fewer.
         """
+        replace(self, epochs=epochs)  # refuses what is not a whole number from 1 on
         quotas = [epochs * phase.epochs / self.all_epochs for phase in self.phases]
         counts = [int(quota) for quota in quotas]
         by_remainder = sorted(range(len(quotas)), key=lambda n: counts[n] - quotas[n])
@@ -161,7 +162,7 @@ class Recipe:
         for phase, count in zip(self.phases, counts, strict=True):
             if count:
                 recipe = replace(phase, epochs=count, first=recipe)
-        return replace(recipe or self, name=self.name, epochs=recipe.epochs if recipe else epochs)
+        return replace(recipe, name=self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain numbers, strings, lists and dicts, for a checkpoint."""
