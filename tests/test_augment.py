@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms import InterpolationMode, RandomErasing, v2
 from torchvision.transforms.v2 import functional
 
-from resnet_course.inputs import AUGMENTATIONS, augment
+from resnet_course.inputs import AUGMENTATIONS, MIXES, augment
 
 
 def noise(count, side=32, seed=0):
@@ -145,7 +145,7 @@ def test_labels_are_mixed_as_the_pixels_are(mix):
     n = 400
     labels = torch.arange(n) % 5
     images = (labels * 50).to(torch.uint8)[:, None, None, None].repeat(1, 3, 32, 32)
-    found, mixed = augment.MIXES[mix](images, labels, 5, seeded())
+    found, mixed = MIXES[mix](images, labels, 5, seeded())
     assert found.dtype == torch.uint8 and mixed.shape == (n, 5) and mixed.dtype == torch.float32
     assert torch.allclose(mixed.sum(1), torch.ones(n), atol=1e-6)
     # The mean pixel is the mean of the two classes' pixels, with the labels' shares.
@@ -216,7 +216,7 @@ def test_views_with_odd_numbers_are_mirrored_where_the_augmentation_flips(name):
 
 def test_unmixed_images_and_labels_are_as_they_were():
     images, labels = noise(4), torch.arange(4)
-    found = augment.MIXES["none"](images, labels, 4, seeded())
+    found = MIXES["none"](images, labels, 4, seeded())
     assert torch.equal(found[0], images) and torch.equal(found[1], labels)
 
 

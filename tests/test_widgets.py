@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from resnet_course.data import shapes
+from resnet_course.inputs import AUGMENTATIONS
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from resnet_course.common import console
 from resnet_course.common.files import STRAY_AGE, locked, write_atomically
-from resnet_course.data.reading import ImageError, quiet, read_quietly, shrink
-from resnet_course.data.rows import PixelFile
+from resnet_course.data.reading import ImageError, ImageSource, quiet, read_image, read_quietly, shrink
+from resnet_course.data.rows import PixelFile, middle_square
 
 DECODER = 2  # to be raised when the same files come to be stored as other bytes than before
 AHEAD = 4  # images for each core that may be decoded before they are written
@@ -178,6 +180,15 @@ def _decode(path: Path, shorter_side: int) -> Decoded:
     except OSError as error:
         return Decoded(reason=error.strerror or str(error))
     return Decoded(digest, np.ascontiguousarray(pixels))
+
+
+def read_square(image: ImageSource, size: int, shorter_side: int) -> Tensor:
+    """The middle square of one image, which is read as those of a folder are: uint8 [3, size, size].
+
+    Raises ImageError.
+    """
+    pixels = np.array(shrink(read_image(image, at_least=shorter_side), shorter_side))
+    return middle_square(torch.from_numpy(pixels).permute(2, 0, 1), size)
 
 
 def _by_all_cores(function: Callable[[File], Decoded], files: Iterable[File]) -> Iterator[Decoded]:
