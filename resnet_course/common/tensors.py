@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import types
+import warnings
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -43,10 +44,13 @@ def read_tensors(path: str | os.PathLike) -> Any:
                 broken = archive.testzip()
             if broken:
                 raise CheckpointError(f"{path} is damaged: the checksum of its part {broken!r} is wrong")
-        with torch.serialization.safe_globals(harmless()):
+        with torch.serialization.safe_globals(harmless()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's, for those who write files
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (CheckpointError, PermissionError):
+    except CheckpointError:
         raise
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # zipfile and the unpickler raise nearly anything on hostile bytes
         if isinstance(error, pickle.UnpicklingError) and "Unsupported global" in str(error):
             raise CheckpointError(f"{path} is refused: {_what_could_run(path, str(error))}") from None
