@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_course.common.console import say
-from resnet_course.common.download import DownloadError, download
+from resnet_course.common.download import DownloadError, download, inspect
 from resnet_course.common.tensors import CheckpointError, read_tensors
 from resnet_course.resnet.architecture import compare
 from resnet_course.resnet.network import resnet18
@@ -42,6 +42,13 @@ def load_weights(source: str | os.PathLike | None) -> dict[str, Tensor] | None:
 def imagenet_path() -> Path:
     """Where torchvision keeps its own download of the weights, and so do we."""
     return Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET_URL.rsplit("/", 1)[1]
+
+
+def imagenet_state() -> str:
+    """What is on this disk, verified: "whole", "missing", or what is wrong and where. Raises OSError."""
+    path = imagenet_path()
+    found = inspect(path, size=IMAGENET_SIZE, checksum=IMAGENET_CHECKSUM)
+    return found if found in ("whole", "missing") else f"{found}: {path}"
 
 
 def _auto() -> Path:
