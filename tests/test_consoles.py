@@ -1,7 +1,6 @@
 """Names that a console cannot write, outputs that nobody reads, disks that are full: whole commands."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -16,11 +15,9 @@ from resnet_course.common import console
 
 NAMES = ["日本語.png", "naïve–name.png", b"\xff\xe9.png"]
 CONSOLES = {
-    "utf-8": {"PYTHONIOENCODING": "utf-8"},
     "cp1252": {"PYTHONIOENCODING": "cp1252"},
     "ascii": {"PYTHONIOENCODING": "ascii:strict"},
-    "C": {"LC_ALL": "C", "PYTHONUTF8": "0"},
-    "C, not coerced": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
 }
 TRAIN = ["train", "--recipe", "reduced", "--limit", "40", "--epochs", "1"]
 
@@ -78,17 +75,21 @@ def trained(tmp_path_factory, images):
 
 
 SEVERAL = """
-import json, sys
+import sys
 from resnet_course.__main__ import main
-for command in json.loads(sys.argv[1]):
-    print("status", main(command), flush=True)
+command = []
+for argument in sys.argv[1:]:
+    command.append(argument)
+    if argument == "THEN":
+        print("status", main(command[:-1]), flush=True)
+        command = []
 """
 
 
 def commands(environment, *several):
     """Commands one after the other in one process: stdout with their statuses, and stderr."""
     found = subprocess.run(
-        [sys.executable, "-c", SEVERAL, json.dumps(several, default=str)],
+        [sys.executable, "-c", SEVERAL, *(word for each in several for word in (*each, "THEN"))],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         check=False,
@@ -101,10 +102,10 @@ def test_predict_goes_on_whatever_the_console_can_write(trained, names, name):
     found = command(["predict", trained, *names, "отсутствует.png"], CONSOLES[name])
     assert found.returncode == 2 and found.stdout.count(b"\n") == len(names)
     assert found.stderr.count(b"\n") == 1 and b"no such file" in found.stderr
-    assert b"\\u65e5" in found.stdout or name.startswith(("utf", "C"))
+    assert b"\\u65e5" in found.stdout or name == "C"
 
 
-@pytest.mark.parametrize("name", ["ascii", "C, not coerced"])
+@pytest.mark.parametrize("name", ["C"])
 def test_train_and_evaluate_go_on_whatever_the_console_can_write(tmp_path, images, name):
     out, data = tmp_path / "größe", f"folder:{images}"
     best = ["evaluate", out / "best.pt", "--data", data]
@@ -132,8 +133,12 @@ def strict(encoding):
 
 @pytest.mark.parametrize(
     ("encoding", "written"),
-    [("ascii", b"na\\xefve \\u65e5 \\udcff"), ("cp1252", b"na\xefve \\u65e5 \\udcff"), ("utf-8", "naïve 日 \\udcff".encode())],
-)  # fmt: skip
+    [
+        ("ascii", b"na\\xefve \\u65e5 \\udcff"),
+        ("cp1252", b"na\xefve \\u65e5 \\udcff"),
+        ("utf-8", "naïve 日 \\udcff".encode()),
+    ],
+)
 def test_notices_from_python_are_escaped_too(monkeypatch, encoding, written):
     text = "naïve 日 \udcff"
     for function in (console.say, console.complain):
@@ -174,20 +179,18 @@ def test_a_notice_that_nobody_can_read_stops_nothing(monkeypatch, stream):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
-@pytest.mark.parametrize("what", ["predict", "unbuffered", "evaluate", "help", "both"])
-def test_a_closed_pipe_ends_a_command_quietly(trained, images, names, what):
+@pytest.mark.parametrize("what", ["predict", "help", "both"])
+def test_a_closed_pipe_ends_a_command_quietly(trained, names, what):
     arguments = {
         "predict": ["predict", trained, *names * 3],
         "both": ["predict", trained, *names * 3],
-        "unbuffered": ["predict", trained, *names, "--json"],
-        "evaluate": ["evaluate", trained, "--data", f"folder:{images}"],
         "help": ["--help"],
     }[what]
     read, write = os.pipe()
     os.close(read)
     found = command(
         arguments,
-        {"PYTHONUNBUFFERED": "1" if what == "unbuffered" else ""},
+        {"PYTHONUNBUFFERED": "1" if what == "both" else ""},
         capture_output=False,
         stdout=write,
         stderr=write if what == "both" else subprocess.PIPE,
