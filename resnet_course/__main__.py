@@ -10,7 +10,6 @@ import argparse
 import importlib.metadata
 import json
 import platform
-import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,10 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from resnet_course.common.console import say
+from resnet_course.common import console
+from resnet_course.common.console import complain, say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
-from resnet_course.settings import WEIGHTS_SOURCES, Settings, SettingsError
+from resnet_course.common.files import FULL, in_words
+from resnet_course.common.places import check_out, expanded, free_disk, on_disk
+from resnet_course.settings import WEIGHTS_SOURCES, Settings, SettingsError, read_seed
 
 # torch takes seconds to import: each command imports the rooms that it needs, so that usage errors are quick.
 
@@ -29,6 +31,7 @@ GROUP_HELP = (
     "what of a path must not be split, as '([^/_]+)_[^/]*$', or a table and its column, TABLE.csv:COLUMN"
 )
 LEAST_VALIDATION = 500  # images, and never more than there are: fewer could not tell epochs apart
+CLOSED = 141  # the exit status of a program whose output is no longer read: what shells give for SIGPIPE
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 
 
@@ -64,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="the folder to write into")
     train.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
     train.add_argument("--limit", type=int, metavar="N", help="train on N images, validate on N or 500")
-    train.add_argument("--seed", type=int, metavar="N", default=settings.seed, help="of the training")
+    train.add_argument("--seed", type=_seed, metavar="N", default=settings.seed, help="of the training")
     train.add_argument(
         "--epochs", type=int, metavar="N", help="epochs in all, shared among the recipe's phases"
     )
@@ -89,27 +92,47 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 (failed), 2 (bad input) or 130 (stopped by hand)."""
+    """Run one command and return its exit status.
+
+    0, 1 (failed), 2 (bad input), 130 (stopped by hand) or 141 (nobody reads the output any more, as of
+    `resnet-course doctor | head -1`).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    console.escape_what_cannot_be_written()
     try:
-        options = build_parser().parse_args(arguments)
-        return options.run(options)
+        try:
+            options = build_parser().parse_args(arguments)
+            return options.run(options)
+        finally:
+            console.flush_results()  # what goes wrong with them is said here; Python itself shows a traceback
     except (CourseError, OSError) as error:
-        if "--traceback" in arguments:
-            traceback.print_exc()
-        else:
-            print(f"resnet-course: {_in_words(error)}", file=sys.stderr)
-        # A training that diverged or a download that failed is a RuntimeError, and no fault of the input.
-        return 1 if isinstance(error, RuntimeError) else 2
+        if isinstance(error, OSError) and console.is_closed_pipe(error):
+            return CLOSED
+        shown = traceback.format_exc().rstrip() if "--traceback" in arguments else _in_words(error)
+        complain(shown if "--traceback" in arguments else f"resnet-course: {shown}")
+        # A training that diverged, a download that failed, a full disk: no fault of the input.
+        failed = isinstance(error, RuntimeError) or getattr(error, "errno", None) in FULL
+        return 1 if failed else 2
     except KeyboardInterrupt:
-        print("resnet-course: stopped by hand", file=sys.stderr)
+        complain("resnet-course: stopped by hand")
         return 130
+    finally:
+        console.drop_output()
+
+
+def _seed(text: str) -> int:
+    try:
+        return read_seed(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _in_words(error: CourseError | OSError) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+    if not isinstance(error, OSError) or isinstance(error, CourseError):
+        return str(error)
+    if error.errno in FULL:
+        return f"{error.filename or 'the output'} cannot be written: {in_words(error)}"
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -132,18 +155,13 @@ def _doctor(options: argparse.Namespace) -> int:
     for (precision, memory_format), milliseconds in probe.milliseconds.items():
         print(f"a training step of the first layers, {precision}, {memory_format}: {milliseconds:.1f} ms")
     print(f"mode {settings.mode}, data {settings.data}, weights {settings.weights}, seed {settings.seed}")
-    print(f"home {settings.home}, free disk there: {_free_bytes(settings.home) / 1e9:.0f} GB")
-    print(f"CIFAR-10 on disk: {'yes' if cifar10.is_present(settings.home) else 'no'}")
-    print(f"ImageNet weights on disk: {'yes' if transfer.imagenet_path().is_file() else 'no'}")
+    print(f"home {settings.home}, {free_disk(settings.home)}")
+    print(f"CIFAR-10 on disk: {on_disk(lambda: cifar10.state(settings.home))}")
+    print(f"ImageNet weights on disk: {on_disk(transfer.imagenet_state)}")
     for recipe in RECIPES.values():
         duration = format_duration(machine.estimate(recipe, 45_000, 5_000))
         print(f"recipe {recipe.name}, CIFAR-10, {recipe.all_epochs} epochs: about {duration}")
     return 0
-
-
-def _free_bytes(folder: Path) -> int:
-    """On the disk where the folder is or will be."""
-    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -157,8 +175,7 @@ def _train(options: argparse.Namespace) -> int:
     recipe = replace(RECIPES[options.recipe], seed=options.seed)
     if options.epochs is not None:
         recipe = recipe.with_epochs(options.epochs)
-    if options.out.exists() and not options.out.is_dir():
-        raise SettingsError(f"--out {options.out} is a file; it must be a folder, or not exist yet")
+    check_out(options.out, settings.folder)
     if not options.resume and (options.out / "best.pt").exists():
         raise SettingsError(
             f"--out {options.out} holds a training already; add --resume, or choose another folder"
@@ -183,7 +200,7 @@ def _train(options: argparse.Namespace) -> int:
         duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
         engine = machine.choose(recipe)
         say(f"Recipe {recipe.name} on {engine}: {recipe.all_epochs} epochs, about {duration}.")
-        history = fit(model, train, val, recipe, options.out, resume=options.resume, home=settings.home)
+        history = fit(model, train, val, recipe, options.out, resume=options.resume)
         if not history.epochs:
             return 130
         if distributed.rank() == 0:
@@ -239,14 +256,17 @@ def _predict(options: argparse.Namespace) -> int:
     from resnet_course.prediction import Classifier
 
     classifier = Classifier.load(options.checkpoint)
-    good = bad = 0
+    images, unmatched = expanded(options.images)
+    good, bad = 0, len(unmatched)
+    for pattern in unmatched:
+        complain(f"resnet-course: {pattern}: no file matches this pattern")
     if options.json:
         print("[", end="")
     # One by one as they come: of ten thousand images no list is kept.
-    for path, found in zip(options.images, classifier.predict_many(options.images), strict=True):
+    for path, found in zip(images, classifier.predict_many(images), strict=True):
         if isinstance(found, ImageError):
             bad += 1
-            print(f"resnet-course: {found}", file=sys.stderr)
+            complain(f"resnet-course: {found}")
             continue
         if options.json:
             print(",\n" if good else "\n", json.dumps({"path": str(path), **vars(found)}), sep="", end="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import platformdirs
 
+from resnet_course.common.console import say
 from resnet_course.common.errors import CourseError
+from resnet_course.common.files import why_not_writable
 
 MODES = ("reduced", "laptop", "full")
 DATA_SOURCES = ("auto", "cifar10", "shapes")  # or folder:PATH; the room data has a function for each
@@ -62,18 +65,20 @@ class Settings:
             )
         if self.data == "folder:":
             raise SettingsError("data source is 'folder:' with no path; write folder:PATH")
-        if self.weights not in WEIGHTS_SOURCES and not Path(self.weights).expanduser().is_file():
+        if self.weights not in WEIGHTS_SOURCES and not _expanded("weights source", self.weights).is_file():
             raise SettingsError(
                 f"weights source is {self.weights!r}, which is no file; it must be one of: "
                 f"{', '.join(WEIGHTS_SOURCES)}, or the path of a file"
             )
         if not isinstance(self.seed, int) or not 0 <= self.seed <= HIGHEST_SEED:
-            raise SettingsError(f"seed is {self.seed!r}; it must be a whole number from 0 to {HIGHEST_SEED}")
+            raise SettingsError(
+                f"seed is {_shown(self.seed)}; it must be a whole number from 0 to {HIGHEST_SEED}"
+            )
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
-            raise SettingsError(f"threads is {self.threads!r}; it must be a whole number from 1 on")
+            raise SettingsError(f"threads is {_shown(self.threads)}; it must be a whole number from 1 on")
         if not isinstance(self.shorter_side, int) or not 16 <= self.shorter_side <= 4096:
             raise SettingsError(
-                f"shorter_side is {self.shorter_side!r}; it must be a whole number from 16 to 4096"
+                f"shorter_side is {_shown(self.shorter_side)}; it must be a whole number from 16 to 4096"
             )
 
     @classmethod
@@ -92,7 +97,8 @@ class Settings:
 
         def read_number(name: str, default: int | None) -> int | str | None:
             text = read(name, "")
-            return int(text) if text.isascii() and text.isdigit() else text or default
+            short = len(text) <= 30  # Python refuses to read a number of some thousand digits
+            return int(text) if short and text.isascii() and text.isdigit() else text or default
 
         mode = read("MODE", cls.mode)
         reduced = mode == "reduced"
@@ -108,13 +114,54 @@ class Settings:
             group=read("GROUP", cls.group),
         )
         if home:
-            return replace(settings, home=Path(home).expanduser().absolute())
+            return replace(settings, home=_expanded("home folder", home).absolute())
         return replace(settings, home=_temporary_home()) if reduced else settings
 
     @property
     def reduced(self) -> bool:
         """True in the mode that CI runs."""
         return self.mode == "reduced"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of images that `data` names; None where it names another source."""
+        name = self.data.removeprefix("folder:")
+        return None if name == self.data else _expanded("data folder", name)
+
+    def working_home(self) -> Path:
+        """The home folder, or, where it cannot be written, a temporary one in its place, which is said."""
+        if not (reason := why_not_writable(self.home)):
+            return self.home
+        _say_once(
+            f"The home folder {self.home} cannot be written: {reason}. What is computed is kept in a "
+            "temporary folder until this program ends; RESNET_COURSE_HOME names another home."
+        )
+        return _temporary_home()
+
+
+def read_seed(text: str) -> int:
+    """A seed as it is typed. Raises SettingsError with the legal ones."""
+    number = re.fullmatch(r"[+-]?[0-9]{1,30}", text.strip())
+    return Settings(seed=int(text) if number else text).seed
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]} …"
+
+
+def _expanded(name: str, path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user
+        raise SettingsError(
+            f"{name} is {path!r}, but no home of that user is known; write the path out"
+        ) from None
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    say(text)
 
 
 @functools.cache

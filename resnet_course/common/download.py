@@ -96,12 +96,23 @@ def download(
     raise DownloadError("\n".join([*lines, by_hand]))
 
 
+def inspect(path: Path, *, size: int, checksum: str) -> str:
+    """The state of a downloaded file: "whole", "missing", "cut short" or "damaged".
+
+    size, checksum: as `download` takes them. Raises OSError.
+    """
+    if not path.exists():
+        return "missing"
+    with path.open("rb") as file:
+        found = file.seek(0, os.SEEK_END)
+        if found < size:
+            return "cut short"
+        return "whole" if found == size and _has_checksum(file, checksum) else "damaged"
+
+
 def _is_whole(path: Path, size: int, checksum: str) -> bool:
     """Whether the file is there, with the right size and checksum."""
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        return file.seek(0, os.SEEK_END) == size and _has_checksum(file, checksum)
+    return inspect(path, size=size, checksum=checksum) == "whole"
 
 
 def _fetch_from_one_of(urls: Sequence[str], part: Path, size: int, checksum: str, patient: bool) -> list[str]:

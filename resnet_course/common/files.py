@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
+import io
 import os
 import time
 import uuid
@@ -19,6 +21,11 @@ from resnet_course.common.errors import CourseError
 STRAY_AGE = 24 * 3600  # seconds after which a temporary file belongs to no living writer
 REPLACE_TRIES, REPLACE_PAUSE = 20, 0.1  # on Windows, where a file that is open cannot be replaced
 NOTICE_AFTER = 1.0  # seconds of waiting for a lock before it is said
+FULL = {
+    errno.ENOSPC: "no space left on this disk",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "your share of this disk (its quota) is used up",
+    errno.EFBIG: "the file would be larger than is allowed here",
+}  # what the system says when a disk is full, in words; ENOSPC last where there is no EDQUOT
 
 
 def write_atomically(
@@ -39,16 +46,18 @@ def write_atomically(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_strays(path)
-    temporary = temporary_beside(path)
+    temporary, file = temporary_beside(path), None
     try:
-        with temporary.open("x+b") as file:
+        with _File(io.FileIO(temporary, "x+")) as file:
             write(file)
+            if file.error:
+                raise file.error
             file.flush()
             os.fsync(file.fileno())  # the bytes are on the disk before the name points to them
         put_in_place(temporary, path, is_whole)
-    except (OSError, RuntimeError) as error:
-        # torch.save hides the disk's error, and a Ctrl-C, behind a RuntimeError of its own.
-        cause = error if isinstance(error, OSError) else error.__context__
+    except Exception as error:
+        # torch.save hides the disk's error, and a Ctrl-C, behind errors of its own, of one kind or another.
+        cause = _cause(error, file)
         if isinstance(cause, KeyboardInterrupt):
             raise cause from None
         ours = isinstance(cause, OSError) and cause.filename in (None, str(temporary))
@@ -58,6 +67,55 @@ def write_atomically(
     finally:
         temporary.unlink(missing_ok=True)  # it is gone already when all went well
     return path
+
+
+class _File(io.BufferedRandom):
+    """A file that remembers why it could not be written, however the writer hides it."""
+
+    error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        """As of every file."""
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+
+def _cause(error: BaseException, file: _File | None) -> BaseException | None:
+    """The disk's error or the Ctrl-C behind an error; None if it is another."""
+    known: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in known:
+        if isinstance(link, OSError | KeyboardInterrupt):
+            return link
+        known.append(link)
+        link = link.__cause__ or link.__context__
+    return file and file.error
+
+
+def why_not_writable(folder: str | os.PathLike) -> str | None:
+    """Why no file can be written into a folder, in words; None if one can. Nothing is left behind.
+
+    folder: of one that is not there yet, the next one above it is looked at.
+    """
+    folder = Path(os.path.realpath(folder))
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    trial = temporary_beside(there / "trial")
+    try:
+        if not there.is_dir():
+            return f"{there} is no folder"
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        return in_words(error)
+    return None
+
+
+def in_words(error: OSError) -> str:
+    """What went wrong, without the file's name and a number."""
+    return FULL.get(error.errno) or error.strerror or str(error)
 
 
 def temporary_beside(path: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from resnet_course.common.console import say
-from resnet_course.common.download import DownloadError, download
+from resnet_course.common.download import DownloadError, download, inspect
 from resnet_course.common.files import locked, write_atomically
 from resnet_course.data.images import ImageSet
 
@@ -33,6 +33,29 @@ def is_present(home: Path) -> bool:
     archive = root / CIFAR10.filename
     batches = [root / CIFAR10.base_folder / name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
     return all(batch.is_file() for batch in batches) or (archive.is_file() and archive.stat().st_size == SIZE)
+
+
+def state(home: Path) -> str:
+    """What of it is on this disk, verified: "whole", "missing", or what is wrong and where, in words.
+
+    Raises OSError.
+    """
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import calculate_md5
+
+    root = home / "data"
+    folder, archive = root / CIFAR10.base_folder, root / CIFAR10.filename
+    files = [(folder / name, md5) for name, md5 in CIFAR10.train_list + CIFAR10.test_list]
+    of_archive = inspect(archive, size=SIZE, checksum=f"md5:{MD5}")
+    there = [(path, md5) for path, md5 in files if path.is_file()]
+    wrong = [path for path, md5 in there if calculate_md5(str(path)) != md5]
+    if of_archive == "whole" or (there == files and not wrong):
+        return "whole"  # what is wrong in the folder is unpacked again from the archive
+    if wrong:
+        return f"damaged: {wrong[0]}"
+    if of_archive != "missing":
+        return f"{of_archive}: {archive}"
+    return f"incomplete: {folder}" if there else "missing"
 
 
 def load(home: Path, *, patient: bool = True) -> tuple[ImageSet, ImageSet]:

@@ -154,7 +154,7 @@ def _sets(
         return train, val
     # All processes measure now, together: in the block where one works first, none could wait for another.
     machine.choose(recipe)
-    home = Settings.from_env().home if home is None else home
+    home = Settings.from_env().working_home() if home is None else home
     with distributed.local_main_process_first():
         features = cache_features(model, train, recipe, home, views=recipe.cached_views)
         return features, cache_features(model, val, recipe, home)

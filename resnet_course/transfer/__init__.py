@@ -4,7 +4,13 @@ from resnet_course.transfer.build import apply_recipe, build_model
 from resnet_course.transfer.freezing import freeze, is_frozen
 from resnet_course.transfer.parameter_groups import parameter_groups
 from resnet_course.transfer.parts import PARTS, TRAIN_FROM, fused, split_at, trunk_of
-from resnet_course.transfer.weights import BUILTIN_FILE, WeightsError, imagenet_path, load_weights
+from resnet_course.transfer.weights import (
+    BUILTIN_FILE,
+    WeightsError,
+    imagenet_path,
+    imagenet_state,
+    load_weights,
+)
 
 __all__ = [
     "BUILTIN_FILE",
@@ -16,6 +22,7 @@ __all__ = [
     "freeze",
     "fused",
     "imagenet_path",
+    "imagenet_state",
     "is_frozen",
     "load_weights",
     "parameter_groups",

@@ -32,8 +32,9 @@ def build_model(
 
     `training.fit` brings `train_from` and `dropout` in line with its recipe, whatever they are here.
 
-    weights: "imagenet", "builtin", "none" (or None), the path of a state dict with torchvision's names,
-        or "auto": ImageNet's if they are on disk or can be downloaded, else the built-in ones, said aloud.
+    weights: "imagenet", "builtin", "none" (or None), the path of a ResNet-18's state dict (see
+        `load_weights`), or "auto": ImageNet's if they are on disk or can be downloaded, else the built-in
+        ones, said aloud.
     train_from: "all", "layer1" … "layer4" or "fc", as in `freeze`.
     dropout: probability of zeroing each pooled feature while training.
     Raises ArgumentError, WeightsError, or DownloadError if ImageNet's weights were asked for and cannot be
