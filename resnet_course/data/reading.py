@@ -142,7 +142,9 @@ def read_quietly(source: ImageSource, at_least: int = 0) -> Image.Image:
         if isinstance(source, Image.Image):
             return _upright(source, source.size, at_least, ours=False)
         if isinstance(source, np.ndarray):
-            return from_array(source, at_least)
+            result = from_array(source, at_least)
+            result.info["whole"] = source.shape[1::-1]
+            return result
         if isinstance(source, bytes | bytearray | memoryview):
             source = io.BytesIO(source)
         elif not isinstance(source, str | PathLike):
