@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -33,6 +35,12 @@ from resnet_course.data.png import without_text
 ImageSource = str | PathLike | bytes | Image.Image | np.ndarray
 
 MOST_PIXELS = 256_000_000  # of a file: what the largest cameras of phones make, and a little more
+HUNGRY = {
+    "WEBP": 16,
+    "AVIF": 10,
+    "HEIF": 10,
+    "JPEG2000": 20,
+}  # bytes a pixel while decoding; half as many pixels
 LONGEST = 16  # times its shorter side is how long `shrink` leaves an image
 TRANSPOSE = Image.Transpose
 TURNS = {  # by EXIF's number
@@ -44,6 +52,7 @@ TURNS = {  # by EXIF's number
     7: TRANSPOSE.TRANSVERSE,
     8: TRANSPOSE.ROTATE_90,
 }
+SIDEWAYS = [TURNS[number] for number in (5, 6, 7, 8)]
 
 
 class ImageError(CourseError, ValueError):
@@ -76,13 +85,18 @@ def _opened(file: BinaryIO, name: str) -> Image.Image:
     if found not in FORMATS:
         raise UnidentifiedImageError(_why_not(found))
     load_plugin(found)
+    if found == "PNG":
+        file = without_text(file)
     file.seek(0)
-    image = Image.OPEN[found][0](without_text(file) if found == "PNG" else file, "")
+    try:
+        image = Image.OPEN[found][0](file, "")  # not `Image.open`, which has a limit of its own that warns
+    except (SyntaxError, IndexError, TypeError, KeyError, struct.error) as error:
+        raise UnidentifiedImageError(f"is a damaged {found} file: {error}") from None
     if found == "TIFF" and any(is_raw_tag(tag, image.tag_v2[tag]) for tag in RAW_TAGS if tag in image.tag_v2):
         raise UnidentifiedImageError(_why_not(RAW))
-    if image.width * image.height > MOST_PIXELS:
-        size = f"{image.width:,} × {image.height:,} pixels"
-        raise ValueError(f"claims {size}, more than {MOST_PIXELS:,} in all; shrink it")
+    most = MOST_PIXELS // (2 if found in HUNGRY else 1)
+    if image.width * image.height > most:
+        raise ValueError(f"claims {image.width:,} × {image.height:,} pixels, more than {most:,}; shrink it")
     return image
 
 
@@ -103,7 +117,7 @@ def read_image(source: ImageSource, at_least: int = 0) -> Image.Image:
         arrays and in files alike, it is the one of 1 (floats), 255 and 65535 that the brightest shows.
     at_least: a shortest side in pixels below which the image may not be shrunk while it is read;
         0 reads it whole. It makes large photographs several times faster to read, and takes less memory.
-    Returns a new image.
+    Returns a new image; the size of the whole is its `info["whole"]`.
     Raises ImageError.
     """
     with quiet():
@@ -126,9 +140,11 @@ def read_quietly(source: ImageSource, at_least: int = 0) -> Image.Image:
     name = str(source) if isinstance(source, str | PathLike) else "the image"
     try:
         if isinstance(source, Image.Image):
-            return _upright(source, at_least, ours=False)
+            return _upright(source, source.size, at_least, ours=False)
         if isinstance(source, np.ndarray):
-            return from_array(source, at_least)
+            result = from_array(source, at_least)
+            result.info["whole"] = source.shape[1::-1]
+            return result
         if isinstance(source, bytes | bytearray | memoryview):
             source = io.BytesIO(source)
         elif not isinstance(source, str | PathLike):
@@ -137,31 +153,39 @@ def read_quietly(source: ImageSource, at_least: int = 0) -> Image.Image:
         elif Path(source).is_dir():
             raise ValueError("is a folder; give the path of an image file")
         with open_image(source) as image:
+            whole = image.size
             if at_least:
                 image.draft(None, (at_least, at_least))
-            with _memory.taken(_bytes_needed(image)):
-                result = _upright(image, at_least, ours=True)
-                image.close()
-                return result
+            with _memory.taken(_bytes_needed(image, whole)):
+                return _upright(image, whole, at_least, ours=True)
     except FileNotFoundError:
         reason = "there is no such file"
+    except Image.DecompressionBombError:  # a limit that Pillow has in some formats beside ours
+        reason = "claims more pixels than are read of this format; shrink it, or save it as JPEG or PNG"
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
     raise ImageError(f"{name}: {reason}")
 
 
-def _upright(image: Image.Image, at_least: int, ours: bool) -> Image.Image:
-    """In 8-bit RGB, turned as its EXIF says."""
+def _upright(image: Image.Image, whole: tuple[int, int], at_least: int, ours: bool) -> Image.Image:
+    """In 8-bit RGB, turned as its EXIF says. whole: its size before any shrinking."""
     if 0 in image.size:
         raise ValueError(f"has no pixels, {image.width} x {image.height}")
+    stored = image.size
     image.load()
+    if image.size == stored[::-1]:  # Pillow turns a TIFF itself
+        whole = whole[::-1]
     turn = None
     with suppress(Exception):  # EXIF that cannot be read at all is no reason to refuse an image either
         turn = TURNS.get(image.getexif().get(0x0112))
     result = to_rgb(image, at_least, ours)
     if ours:
         image.close()  # frees what was decoded
-    return result if turn is None else result.transpose(turn)
+    if turn is not None:
+        result = result.transpose(turn)
+        whole = whole[::-1] if turn in SIDEWAYS else whole
+    result.info = {"whole": whole}
+    return result
 
 
 class _Memory:
@@ -190,11 +214,15 @@ class _Memory:
 _memory = _Memory(400_000_000)
 
 
-def _bytes_needed(image: Image.Image) -> int:
-    """Roughly what decoding takes: the decoded image, and what some decoders keep beside it."""
-    pixels = image.width * image.height
-    each = {"WEBP": 16, "AVIF": 12, "HEIF": 12, "JPEG2000": 20}.get(image.format, 4)
-    return pixels * (1 if image.mode in ("1", "L", "P") and each == 4 else each)
+def _bytes_needed(image: Image.Image, whole: tuple[int, int]) -> int:
+    """What decoding takes, roughly. whole: the size before `draft`."""
+    beside = 0
+    if image.info.get("progressive") and (layers := getattr(image, "layer", ())):
+        # All coefficients of a progressive JPEG are in memory at once, 16 bits each.
+        _, across, down = map(max, list(zip(*layers, strict=True))[:3])
+        beside = 2 * math.prod(whole) * sum(h * v for _, h, v, *_ in layers) // (across * down)
+    default = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    return beside + math.prod(image.size) * HUNGRY.get(image.format, default)
 
 
 def count_frames(path: str | PathLike) -> int:
@@ -214,26 +242,29 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     if (width, height) != (size, size):
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))  # else pixels beyond it would bleed in
-        image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        # As `resize` does itself with reducing_gap=3, but without a copy of a large square.
+        factor = max(1, side // (3 * size))
+        image = image.reduce(
+            factor, (left, top, left + side, top + side)
+        )  # else pixels beyond would bleed in
+        box = (0, 0, side / factor, side / factor)
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box)
     return np.array(image)
 
 
 def shrink(image: Image.Image, shorter_side: int) -> Image.Image:
-    """The whole image, so small that its shorter side has at most `shorter_side` pixels; never scaled up.
+    """The whole image, its shorter side scaled down to `shorter_side` pixels; as it is where it is no longer.
 
-    Of one that is longer than LONGEST times that, the ends of the longer side are cut off: an image of 160
-    pixels takes at most 1.2 MB.
+    Of one that is more than LONGEST times as long as `shorter_side` then, the middle is kept, so many pixels
+    long: with 160 an image takes at most 1.2 MB.
     """
-    width, height = image.size
-    short = min(width, height)
-    target = min(short, shorter_side)
-    longest = LONGEST * shorter_side * short // target  # as it is now
-    if max(width, height) > longest:
-        left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
-        image = image.crop((left, top, left + min(width, longest), top + min(height, longest)))
-        width, height = image.size
-    if short <= shorter_side:
+    short, shorter = min(image.size), min(*image.size, shorter_side)
+    longest = max(1, LONGEST * shorter_side * short // shorter)  # of what is kept, before it is scaled
+    if max(image.size) > longest:
+        width, height = (min(side, longest) for side in image.size)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+    if short == shorter:
         return image
-    size = tuple(max(1, round(side * target / short)) for side in (width, height))
+    size = tuple(max(1, round(side * shorter / short)) for side in image.size)
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)

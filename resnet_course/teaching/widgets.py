@@ -14,7 +14,7 @@ from resnet_course import machine
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
 from resnet_course.common.seeding import seeded
-from resnet_course.data import ImageError, ImageSet, read_image
+from resnet_course.data import ImageError, ImageSet
 from resnet_course.evaluation.gradcam import grad_cam
 from resnet_course.inputs import AUGMENTATIONS, augment, to_input
 from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
@@ -42,11 +42,11 @@ def uploader(classifier: Classifier) -> ipywidgets.Widget:
         with result:
             for content in uploaded(change["new"]):
                 try:
-                    image = read_image(content)
+                    square = classifier.square(content)
                 except ImageError as error:
                     print(error)
                 else:
-                    plots.prediction(image, classifier.square(image), classifier.predict(image))
+                    plots.prediction(content, square, classifier.predict_squares(square[None])[0])
                     plt.show()
 
     button.observe(show, names="value")
