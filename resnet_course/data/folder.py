@@ -17,6 +17,7 @@ from resnet_course.common.console import say
 from resnet_course.data.formats import DAMAGED, NOT_READ
 from resnet_course.data.images import ImageSet
 from resnet_course.data.layout import LAYOUT, Classes, find_images, find_splits, passed_over
+from resnet_course.data.mistaken import explain
 from resnet_course.data.reading import open_image, quiet
 from resnet_course.data.rows import DataError, Origins, Photographs, Rows
 from resnet_course.data.store import File, Stored, stored_images
@@ -77,6 +78,8 @@ def load_split(
 
 
 def _find_splits(directory: Path) -> dict[str, Classes]:
+    if mistaken := explain(directory):
+        raise DataError(mistaken)
     if not directory.is_dir():
         found = "is a file, not a folder" if directory.exists() else "does not exist"
         raise DataError(f"{directory} {found}; {LAYOUT}")
