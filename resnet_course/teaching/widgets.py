@@ -216,7 +216,7 @@ def prediction_explorer(
     threshold = ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="sure from")
 
     def show(chosen: int, upload: Any, damage: str, strength: int, threshold: float) -> None:
-        square = image_set.images[chosen]
+        square, _ = image_set[chosen]
         try:
             for content in uploaded(upload):
                 square = classifier.square(content)
