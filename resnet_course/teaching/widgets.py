@@ -64,7 +64,7 @@ def gradient_explorer(inputs: Tensor, labels: Tensor) -> ipywidgets.Widget:
 
     def show(depth: int, skip: bool, batchnorm: bool) -> None:
         with seeded(0):
-            model = stack(depth, skip=skip, batchnorm=batchnorm, width=8)
+            model = stack(depth, skip=skip, batchnorm=batchnorm, width=8, num_classes=int(labels.max()) + 1)
         name = f"{'skips' if skip else 'plain'}, {'BatchNorm' if batchnorm else 'no BatchNorm'}"
         norms = anatomy.gradient_norms(model, inputs, labels)
         plots.gradient_norms({"before training": {name: norms}}, f"{depth} layers, {name}")
