@@ -9,10 +9,11 @@ from resnet_course.data.images import LabelledSet
 BALANCED = 3  # times the smallest class
 
 
-def can_show(pictures: LabelledSet, at_least: int = 0, of_each: int = 0) -> bool:
+def can_show(claim: str, pictures: LabelledSet, at_least: int = 0, of_each: int = 0) -> bool:
     """Whether a claim can be checked on these pictures; if not, one line says why.
 
     Drawn shapes are the same everywhere: what they showed once they always show.
+    claim: what is to be shown, as a clause. pictures: on which it is.
     at_least: how many there must be. of_each: how many of each class, and no class may then have more than
         BALANCED times as many as another.
     """
@@ -31,7 +32,7 @@ def can_show(pictures: LabelledSet, at_least: int = 0, of_each: int = 0) -> bool
         )
     else:
         return True
-    print(f"Your pictures cannot show whether this is so: {reason}.")
+    print(f"Not checked here, that {claim}: {reason}.")
     return False
 
 
