@@ -73,6 +73,17 @@ def test_samples_have_a_row_for_each_class():
     assert "shapes: 10 classes, 50 images" in figure.get_suptitle()
 
 
+def test_names_with_dollars_are_no_formulas():
+    names = ("5 $ to 10 $", "$\\frac$")
+    drawn = shapes.draw(4, 0, shapes.CLASSES[:2])
+    for figure in (
+        plots.samples(drawn.relabelled(drawn.labels, names)),
+        plots.confusion(torch.eye(2, dtype=torch.int64), names, names[1]),
+        plots.bars({names[0]: {names[1]: 1.0}}, names[0], names[1]),
+    ):
+        figure.canvas.draw()
+
+
 def test_samples_of_many_classes_show_the_first():
     figure = plots.samples(shapes.draw(60, 0, list(shapes.SHAPES)), per_class=2)
     assert len(figure.axes) == 20

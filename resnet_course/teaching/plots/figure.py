@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from resnet_course.common.errors import ArgumentError
@@ -48,6 +49,9 @@ def finish(figure: DescribedFigure, title: str, alt: str) -> DescribedFigure:
     """
     figure.suptitle(title)
     figure.alt = " ".join(f"{title}. {alt}".split())
+    for text in figure.findobj(Text):
+        if "$" in text.get_text():  # a class may be called "5 $ to 10 $", which is no formula
+            text.set_parse_math(False)
     ipython = sys.modules.get("IPython")
     if shell := ipython and ipython.get_ipython():  # else it would draw the figure a second time, for a PNG
         shell.display_formatter.formatters["image/png"].for_type(DescribedFigure, lambda figure: None)
