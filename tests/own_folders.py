@@ -42,7 +42,7 @@ FOLDERS = {
     "ten_mixed": Folder([60] * 10, MIXED, ".jpg"),
     "hundred": Folder([20] * 100, [(64, 64)]),
     "two_many": Folder([2_000, 2_000], [(32, 48)]),
-    "two_easy": Folder([30, 30], [(120, 90)], easy=True),
+    "two_easy": Folder([100, 100], [(120, 90)], easy=True),
 }
 
 
