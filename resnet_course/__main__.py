@@ -27,6 +27,9 @@ from resnet_course.settings import WEIGHTS_SOURCES, Settings, SettingsError, rea
 
 # torch takes seconds to import: each command imports the rooms that it needs, so that usage errors are quick.
 
+GROUP_HELP = (
+    "what of a path must not be split, as '([^/_]+)_[^/]*$', or a table and its column, TABLE.csv:COLUMN"
+)
 LEAST_VALIDATION = 500  # images, and never more than there are: fewer could not tell epochs apart
 CLOSED = 141  # the exit status of a program whose output is no longer read: what shells give for SIGPIPE
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
@@ -59,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--recipe", default="laptop", help="original, laptop (default), full, few or reduced")
     train.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
+    train.add_argument("--group", default=settings.group, help=GROUP_HELP)
     train.add_argument("--weights", default=settings.weights, help=f"{', '.join(WEIGHTS_SOURCES)} or a file")
     train.add_argument("--out", type=Path, required=True, help="the folder to write into")
     train.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
@@ -74,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
+    evaluate.add_argument("--group", default=settings.group, help=GROUP_HELP)
     evaluate.add_argument("--split", default="test", choices=("train", "val", "test"))
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
@@ -160,7 +165,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
+    settings = replace(Settings.from_env(), data=options.data, weights=options.weights, group=options.group)
     from resnet_course.recipes import RECIPES
 
     if options.recipe not in RECIPES:
@@ -206,13 +211,22 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    settings = replace(Settings.from_env(), data=options.data)
-    from resnet_course.data import load_split
+    settings = replace(Settings.from_env(), data=options.data, group=options.group)
+    from resnet_course.data import DataError, load_split
     from resnet_course.evaluation import evaluate
     from resnet_course.training import checkpoint
 
     saved = checkpoint.load(options.checkpoint)
-    image_set = load_split(settings, options.split, saved.stored_size).in_classes(saved.classes)
+    settings = replace(settings, shorter_side=saved.shorter_side)
+    loaded = load_split(settings, options.split, saved.stored_size).in_classes(saved.classes)
+    image_set = saved.unseen(loaded) if options.split == "test" else loaded
+    left_out = len(loaded) - len(image_set)
+    known = len(loaded) - len(saved.unseen(loaded))
+    if left_out == len(loaded):
+        raise DataError(f"{loaded.name}: the network was trained on all {known:,} images, or chosen by them")
+    if known:
+        what = f"left out of {len(loaded):,}" if left_out else "among them, so this is no test"
+        say(f"Images that the network was trained on or chosen by: {known:,}, {what}.")
     predictions = evaluate(saved.model(), image_set, saved.recipe)
     low, high = predictions.interval()
     if options.json:
@@ -222,6 +236,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             "n": len(predictions),
             "dataset": predictions.dataset,
             "split": options.split,
+            "left_out": left_out,
             "per_class": predictions.per_class,
             "ece": predictions.ece(),
             "loss": predictions.loss,

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import length_hint
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from resnet_course import machine
 from resnet_course.common.console import say
-from resnet_course.data import ImageError, count_frames, read_image, square
+from resnet_course.data import ImageError, count_frames, read_square
+from resnet_course.data.reading import ImageSource
 from resnet_course.evaluation import mean_logits
 from resnet_course.inputs import to_input, views_of
 from resnet_course.settings import Settings
@@ -25,8 +24,6 @@ from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.transfer import fused
 
 MANY = 300  # images in one call that make up for the time of a probe
-
-ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray  # what `read_image` reads
 
 
 @dataclass(frozen=True)
@@ -73,11 +70,9 @@ class Classifier:
 
         Returns uint8 [3, stored_size, stored_size]. Raises ImageError.
         """
-        size = self.checkpoint.stored_size
         if isinstance(image, str | os.PathLike) and (frames := count_frames(image)) > 1:
             say(f"{image} has {frames} frames; the first one is taken")
-        pixels = square(read_image(image, at_least=size), size)
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        return read_square(image, self.checkpoint.stored_size, self.checkpoint.shorter_side)
 
     def predict(self, image: ImageSource) -> Prediction:
         """Classify one image: a path, the bytes of a file, a PIL image or an array (see `read_image`).

@@ -40,6 +40,8 @@ class Settings:
     seed: of everything random, a whole number from 0 to 2**32 - 1.
     device: "auto" (a CUDA card if there is one, else the CPU), "cpu", "cuda" or "mps".
     threads: of the processor, from 1; None: as many as the probe finds fastest.
+    shorter_side: pixels of a photograph's shorter side that are kept; a larger one is shrunk.
+    group: which photographs of a folder belong together, for its splits; see `data.groups`. "": none do.
     """
 
     mode: str = "laptop"
@@ -49,6 +51,8 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
+    shorter_side: int = 256
+    group: str = ""
 
     def __post_init__(self) -> None:
         for name, legal in (("mode", MODES), ("device", DEVICES)):
@@ -72,6 +76,10 @@ class Settings:
             )
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise SettingsError(f"threads is {_shown(self.threads)}; it must be a whole number from 1 on")
+        if not isinstance(self.shorter_side, int) or not 16 <= self.shorter_side <= 4096:
+            raise SettingsError(
+                f"shorter_side is {_shown(self.shorter_side)}; it must be a whole number from 16 to 4096"
+            )
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -102,6 +110,8 @@ class Settings:
             seed=read_number("SEED", cls.seed),
             device=read("DEVICE", cls.device),
             threads=read_number("THREADS", cls.threads),
+            shorter_side=read_number("SHORTER_SIDE", cls.shorter_side),
+            group=read("GROUP", cls.group),
         )
         if home:
             return replace(settings, home=_expanded("home folder", home).absolute())

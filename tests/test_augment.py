@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms import InterpolationMode, RandomErasing, v2
 from torchvision.transforms.v2 import functional
 
-from resnet_course.inputs import augment
+from resnet_course.inputs import AUGMENTATIONS, MIXES, augment
 
 
 def noise(count, side=32, seed=0):
@@ -145,7 +145,7 @@ def test_labels_are_mixed_as_the_pixels_are(mix):
     n = 400
     labels = torch.arange(n) % 5
     images = (labels * 50).to(torch.uint8)[:, None, None, None].repeat(1, 3, 32, 32)
-    found, mixed = augment.MIXES[mix](images, labels, 5, seeded())
+    found, mixed = MIXES[mix](images, labels, 5, seeded())
     assert found.dtype == torch.uint8 and mixed.shape == (n, 5) and mixed.dtype == torch.float32
     assert torch.allclose(mixed.sum(1), torch.ones(n), atol=1e-6)
     # The mean pixel is the mean of the two classes' pixels, with the labels' shares.
@@ -163,18 +163,19 @@ def test_trivial_changes_each_image_for_itself_and_leaves_the_learners_random_nu
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    found = augment.trivial(images, seeded())
+    change = AUGMENTATIONS["trivial"].batch
+    found = change(images, seeded())
     assert torch.equal(torch.rand(1), expected)
-    assert torch.equal(found, augment.trivial(images, seeded()))
+    assert torch.equal(found, change(images, seeded()))
     assert len(found.flatten(1).unique(dim=0)) > 55
 
 
-IN_BATCHES = [name for name, found in augment.AUGMENTATIONS.items() if not found.image_by_image]
+IN_BATCHES = [name for name, found in AUGMENTATIONS.items() if not found.image_by_image]
 
 
 @pytest.mark.parametrize("name", IN_BATCHES)
 def test_every_augmentation_keeps_form_type_order_and_the_images_given(name):
-    images, change = noise(12), augment.AUGMENTATIONS[name].batch
+    images, change = noise(12), AUGMENTATIONS[name].batch
     before = images.clone()
     found = change(images, seeded())
     assert found.dtype == torch.uint8 and found.shape == images.shape and torch.equal(images, before)
@@ -185,12 +186,12 @@ def test_every_augmentation_keeps_form_type_order_and_the_images_given(name):
 
 
 def test_only_the_original_works_image_by_image():
-    assert [name for name in augment.AUGMENTATIONS if name not in IN_BATCHES] == ["original"]
+    assert [name for name in AUGMENTATIONS if name not in IN_BATCHES] == ["original"]
 
 
 @pytest.mark.parametrize("name", IN_BATCHES)
 def test_the_registry_knows_how_many_views_can_differ(name):
-    found, images = augment.AUGMENTATIONS[name], noise(40)
+    found, images = AUGMENTATIONS[name], noise(40)
     if (count := found.distinct_views) is None:
         drawn = [found.draw_view(images, 0, seeded(seed)) for seed in (0, 1)]
         assert not torch.equal(*drawn), "it is drawn at random"
@@ -200,22 +201,22 @@ def test_the_registry_knows_how_many_views_can_differ(name):
     assert any(torch.equal(views[count], view) for view in views[:count]), "one more is a copy"
 
 
-@pytest.mark.parametrize("name", [n for n in IN_BATCHES if augment.AUGMENTATIONS[n].unflipped])
+@pytest.mark.parametrize("name", [n for n in IN_BATCHES if AUGMENTATIONS[n].unflipped])
 def test_views_with_odd_numbers_are_mirrored_where_the_augmentation_flips(name):
     bright_left = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
     bright_left[..., :8] = 255  # no crop moves it to the other side
     for view, left in ((0, True), (1, False), (2, True)):
-        drawn = augment.AUGMENTATIONS[name].draw_view(bright_left, view, seeded(view)).float()
+        drawn = AUGMENTATIONS[name].draw_view(bright_left, view, seeded(view)).float()
         assert ((drawn[..., :8].mean((1, 2, 3)) > drawn[..., -8:].mean((1, 2, 3))) == left).all()
     images = noise(40)
-    unflipped = augment.AUGMENTATIONS[name].unflipped(images, seeded())
-    batch = augment.AUGMENTATIONS[name].batch(images, seeded())
+    unflipped = AUGMENTATIONS[name].draw_view(images, 0, seeded())
+    batch = AUGMENTATIONS[name].batch(images, seeded())
     assert not torch.equal(unflipped, batch), "the flip is what it leaves out"
 
 
 def test_unmixed_images_and_labels_are_as_they_were():
     images, labels = noise(4), torch.arange(4)
-    found = augment.MIXES["none"](images, labels, 4, seeded())
+    found = MIXES["none"](images, labels, 4, seeded())
     assert torch.equal(found[0], images) and torch.equal(found[1], labels)
 
 

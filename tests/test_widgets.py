@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from resnet_course.data import shapes
-from resnet_course.inputs import augment
+from resnet_course.inputs import AUGMENTATIONS
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
@@ -72,7 +72,7 @@ def test_the_gradient_explorer_follows_its_controls(shown):
 
 
 def test_the_explorer_offers_every_augmentation_that_changes_a_batch():
-    assert {n for n, a in augment.AUGMENTATIONS.items() if not a.image_by_image} <= set(widgets.EXPLORED)
+    assert {n for n, a in AUGMENTATIONS.items() if not a.image_by_image} <= set(widgets.EXPLORED)
 
 
 @pytest.mark.parametrize("change", widgets.EXPLORED)

@@ -4,8 +4,9 @@ splits = load(Settings.from_env())
 """
 
 from resnet_course.data.images import DataError, ImageSet, LabelledSet, Splits, concatenate, split_off
-from resnet_course.data.reading import ImageError, count_frames, open_image, read_image, square
+from resnet_course.data.reading import ImageError, count_frames, read_image
 from resnet_course.data.sources import load, load_split
+from resnet_course.data.store import read_square
 
 __all__ = [
     "DataError",
@@ -17,8 +18,7 @@ __all__ = [
     "count_frames",
     "load",
     "load_split",
-    "open_image",
     "read_image",
+    "read_square",
     "split_off",
-    "square",
 ]

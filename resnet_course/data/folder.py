@@ -3,129 +3,119 @@
 from __future__ import annotations
 
 import os
-import re
 import statistics
-import unicodedata
-import warnings
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from resnet_course.common.console import say
-from resnet_course.data.images import DataError, ImageSet
-from resnet_course.data.reading import open_image
-from resnet_course.data.store import stored_images
+from resnet_course.data.formats import DAMAGED, NOT_READ
+from resnet_course.data.images import ImageSet
+from resnet_course.data.layout import LAYOUT, Classes, find_images, find_splits, passed_over
+from resnet_course.data.mistaken import explain
+from resnet_course.data.reading import open_image, quiet
+from resnet_course.data.rows import DataError, Origins, Photographs, Rows
+from resnet_course.data.store import File, Stored, stored_images
 
-SPLITS = ("train", "val", "test")
-LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-LAYOUT = "the layout is DIR/train/<class>/<images>, optionally DIR/val/... and DIR/test/..."
-# Pillow needs a plugin for HEIC; without it such an image is named as unreadable: better than overlooked.
-SUFFIXES = r"avif|bmp|gif|hei[cf]|jfif|jp2|jpe|jpe?g|mpo|a?png|p[bgnp]m|tga|tiff?|webp"
-IMAGE_NAME = re.compile(rf"[^.].*\.({SUFFIXES})", re.IGNORECASE)
-LARGEST = 160  # the most pixels a side that are stored
-SAMPLE = 100  # how many images, or a few more, decide the stored size
+SHORTER_SIDE = 256  # pixels of a photograph's shorter side that are kept
+LARGEST_SQUARE = 64  # pixels a side up to which squares of one size are no photographs
+SAMPLE = 100  # how many images, or a few more, decide the size of the squares
 
 
-def load_split(directory: Path, split: str, home: Path, stored_size: int | None = None) -> ImageSet | None:
+def load_split(
+    directory: Path,
+    split: str,
+    home: Path,
+    stored_size: int | None = None,
+    shorter_side: int = SHORTER_SIDE,
+) -> ImageSet | None:
     """Read one split of a tree of images; from its array file in `home`, if the tree is still the same.
 
     The class folders of the first split there is (train, else val, else test) are the classes, sorted
     by name. Images that cannot be read are left out and named in a notice.
 
-    directory: holds train/<class>/**, val/<class>/**, test/<class>/**; or <class>/**, which is all train.
+    directory: laid out as `layout.find_splits` knows it.
     split: "train", "val" or "test".
     home: the course's folder; the array files lie in its folder "folders".
-    stored_size: pixels a side of the stored squares; None: the median shortest side of the images in the
-        first split, at most 160.
-    Returns the images sorted by path, in a copy-on-write memory map; None if there is no such split.
+    stored_size: pixels a side of the squares that `ImageSet.take` gives; None: the median shorter side of the
+        images in the first split, at most `shorter_side`.
+    shorter_side: pixels to which the shorter side of a larger image is shrunk.
+    Returns the images sorted by path, whole; None if there is no such split. Squares of one size, of at most
+    64 pixels, lie in a copy-on-write memory map, all others in a file that is read when they are asked for.
     Raises DataError if the directory has another layout, an empty class, or only one class to learn.
     """
     try:
-        folders = _find_splits(directory)
-        if split not in folders:
+        splits = _find_splits(directory)
+        if split not in splits:
             return None
-        folder, (first, reference) = folders[split], next(iter(folders.items()))
-        classes, own_classes = _class_names(reference), _class_names(folder)
-        if first == "train" and len(classes) == 1:
-            raise DataError(f"{reference} has only one class, {classes[0]}; it needs at least two: {LAYOUT}")
-        for name in own_classes:
-            if name not in classes:
-                raise DataError(f"{folder} has the class {name}, which {reference} does not have")
-        files = sorted((path, *_state(entry)) for path, entry in _scan(folder))
-        stored_size = stored_size or _median_side(reference)
+        classes = _checked_classes(directory, splits, split)
+        files, labels, not_read = _scan(directory, splits[split], classes)
+        _refuse_empty(directory, splits[split], [classes[label] for label in labels])
+        stored_size = stored_size or _median_side(directory, next(iter(splits.values())), shorter_side)
     except OSError as error:
         raise DataError(f"{error.filename or directory} cannot be read: {error.strerror or error}") from None
+    if split == next(iter(splits)) and (others := passed_over(directory, splits)):
+        say(f"{directory}: images in {', '.join(others)} belong to no class of a split and are passed over.")
+    _name_those_not_read(directory, not_read)
 
-    paths = [path for path, *_ in files]
-    _refuse_empty(folder, own_classes, paths)
-    images, unreadable = stored_images(folder, files, stored_size, home)
-    if unreadable:
-        named = ", ".join(f"{path} ({reason})" for path, reason in list(unreadable.items())[:5])
+    stored = stored_images(directory, split, files, shorter_side, home)
+    if stored.unreadable:
+        named = ", ".join(f"{path} ({reason})" for path, reason in list(stored.unreadable.items())[:5])
         say(
-            f"{folder}: {len(unreadable):,} of {len(paths):,} images could not be read and were left out: "
-            f"{named}{', …' if len(unreadable) > 5 else ''}"
+            f"{directory}: {len(stored.unreadable):,} of {len(files):,} images could not be read and were "
+            f"left out: {named}{', …' if len(stored.unreadable) > 5 else ''}"
         )
-        paths = [path for path in paths if path not in unreadable]
-        _refuse_empty(folder, own_classes, paths)
-    index = {name: label for label, name in enumerate(classes)}
-    labels = torch.tensor([index[_class_of(path)] for path in paths])
-    return ImageSet(images, labels, classes, f"folder {directory.resolve().name}")
+    label_of = dict(zip(files, labels, strict=True))
+    labels = [label_of[file] for file in stored.files]
+    _refuse_empty(directory, splits[split], [classes[label] for label in labels])
+    rows = _rows(directory, stored, stored_size, shorter_side)
+    return ImageSet(rows, torch.tensor(labels), classes, f"folder {_name(directory)}")
 
 
-def _find_splits(directory: Path) -> dict[str, Path]:
-    """The folder of each split, in the order of SPLITS."""
+def _find_splits(directory: Path) -> dict[str, Classes]:
+    if mistaken := explain(directory):
+        raise DataError(mistaken)
     if not directory.is_dir():
         found = "is a file, not a folder" if directory.exists() else "does not exist"
         raise DataError(f"{directory} {found}; {LAYOUT}")
-    found = {split: directory / split for split in SPLITS if (directory / split).is_dir()}
-    others = [folder.name for folder in _subfolders(directory) if folder.name.casefold() not in found]
-    misnamed = [name for name in others if name.casefold() in LIKE_SPLITS]
-    # A class may be called "valid", but "Training" and "Testing" alone are no classes to tell apart.
-    if misnamed and (found or misnamed == others):
-        raise DataError(f"{directory} has a folder {misnamed[0]}; splits must be named train, val and test")
-    return found or {"train": directory}
+    return find_splits(directory)
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, less those that programs leave behind."""
-    hidden = (".", "__MACOSX")
-    return sorted(inner for inner in folder.iterdir() if inner.is_dir() and not inner.name.startswith(hidden))
+def _checked_classes(directory: Path, splits: dict[str, Classes], split: str) -> tuple[str, ...]:
+    """The class names. Raises DataError if there is only one to learn, or another one in this split."""
+    first, classes = next(iter(splits.items()))
+    if first == "train" and len(classes) == 1:
+        where = directory / first if len(splits) > 1 or (directory / first).is_dir() else directory
+        raise DataError(f"{where} has only one class, {next(iter(classes))}; it needs at least two: {LAYOUT}")
+    for name, folders in splits[split].items():
+        if name not in classes:
+            raise DataError(
+                f"{folders[0].parent} has the class {name}, which the split {first} does not have"
+            )
+    return tuple(sorted(classes))
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
-    names = {_normal(inner.name) for inner in _subfolders(folder)}
-    if not names:
-        loose = sum(bool(IMAGE_NAME.fullmatch(inner.name)) for inner in folder.iterdir())
-        found = f"{loose:,} images that belong to no class" if loose else "no images either"
-        raise DataError(f"{folder} has no class folders, and {found}; {LAYOUT}")
-    return tuple(sorted(names))
-
-
-def _class_of(path: str) -> str:
-    return _normal(path.partition("/")[0])
-
-
-def _normal(name: str) -> str:
-    """One spelling of a class name: in some archives from macOS é is e and an accent."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _scan(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
-    """All images below the class folders: the POSIX path from `folder`, and the directory entry."""
-    for inner in _subfolders(folder):
-        yield from _scan_class(inner, f"{inner.name}/")
-
-
-def _scan_class(folder: str | Path, prefix: str) -> Iterator[tuple[str, os.DirEntry]]:
-    with os.scandir(folder) as entries:  # several times faster than pathlib
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):  # a link could lead round in a circle
-                if not entry.name.startswith("."):
-                    yield from _scan_class(entry.path, f"{prefix}{entry.name}/")
-            elif IMAGE_NAME.fullmatch(entry.name):
-                yield prefix + entry.name, entry
+def _scan(
+    directory: Path, split: Classes, classes: tuple[str, ...]
+) -> tuple[list[File], list[int], dict[str, str]]:
+    """The images of a split sorted by path, their labels, and the format of each file that is not read."""
+    found, not_read = {}, {}
+    for name, folders in split.items():
+        label = classes.index(name)
+        for folder in folders:
+            for path, entry, kind in find_images(folder):
+                relative = path.relative_to(directory).as_posix()
+                if kind in NOT_READ and kind != DAMAGED:
+                    not_read[relative] = kind
+                else:
+                    found[File(relative, *_state(entry))] = label
+    files = sorted(found)
+    return files, [found[file] for file in files], not_read
 
 
 def _state(entry: os.DirEntry) -> tuple[int, int]:
@@ -137,23 +127,57 @@ def _state(entry: os.DirEntry) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _median_side(folder: Path) -> int:
-    """The median shortest side, in pixels, of a sample of the images; at most LARGEST."""
-    paths = sorted(path for path, _ in _scan(folder))
+def _name_those_not_read(directory: Path, not_read: dict[str, str]) -> None:
+    if not not_read:
+        return
+    counts = Counter(not_read.values()).most_common()
+    kinds = ", ".join(f"{count:,} {kind} ({NOT_READ[kind]})" for kind, count in counts)
+    named = ", ".join(sorted(not_read)[:5]) + (", …" if len(not_read) > 5 else "")
+    say(f"{directory}: {len(not_read):,} files look like images and are not read: {kinds}: {named}")
+
+
+def _median_side(directory: Path, split: Classes, at_most: int) -> int:
+    """The median shorter side, in pixels, of a sample of the images."""
+    files = _scan(directory, split, tuple(split))[0]
     sides = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoding comes later, and judges
-        for path in paths[:: max(1, len(paths) // SAMPLE)]:
-            with suppress(Exception), open_image(folder / path) as image:
+    with quiet():  # decoding comes later, and judges
+        for file in files[:: max(1, len(files) // SAMPLE)]:
+            with suppress(Exception), open_image(directory / file.path) as image:
                 sides.append(min(image.size))
-    return min(LARGEST, statistics.median_low(sides or [LARGEST]))
+    return min(at_most, statistics.median_low(sides or [at_most]))
 
 
-def _refuse_empty(folder: Path, classes: Collection[str], paths: list[str]) -> None:
-    filled = {_class_of(path) for path in paths}
-    for name in classes:
+def _refuse_empty(directory: Path, split: Classes, filled: Collection[str]) -> None:
+    filled = set(filled)
+    for name, folders in split.items():
         if name not in filled:
             raise DataError(
-                f"the class {name} in {folder} has no image that can be read; add PNG or JPEG files or "
-                "remove its folder"
+                f"the class {name} in {folders[0].parent} has no image that can be read; add PNG or JPEG "
+                "files or remove its folder"
             )
+
+
+def _rows(directory: Path, stored: Stored, stored_size: int, shorter_side: int) -> Rows | Photographs:
+    """Where the images lie: as squares in a memory map, or as photographs in a file."""
+    paths = [str(directory / file.path) for file in stored.files]
+    origins = Origins(_strings(paths), _strings(stored.digests), shorter_side)
+    square = (stored_size, stored_size)
+    if stored_size > LARGEST_SQUARE or any(shape != square for shape in stored.shapes):
+        places = np.insert(stored.places, 0, 0, axis=1)
+        return Photographs((stored.pixels,), places, stored_size, origins)
+    return Rows(_squares(stored.pixels.source, stored_size), None, origins)
+
+
+def _squares(source: Path | np.ndarray, size: int) -> Tensor:
+    """All images of a file as one tensor, uint8 [N, 3, size, size], which may be written to without harm."""
+    flat = np.memmap(source, np.uint8, "c") if isinstance(source, Path) else source.copy()
+    return torch.from_numpy(flat.reshape(-1, size, size, 3)).permute(0, 3, 1, 2)
+
+
+def _strings(values: Sequence[str]) -> np.ndarray:
+    return np.array(values, dtype=object)
+
+
+def _name(directory: Path) -> str:
+    name = directory.resolve().name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

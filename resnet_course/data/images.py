@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from resnet_course.common.errors import CourseError
-
-
-class DataError(CourseError, ValueError):
-    """The data source cannot be used. The message says what was found and what would be right."""
+from resnet_course.data.rows import DataError, Origins, Photographs, Rows
 
 
 class LabelledSet(Dataset):
     """What `ImageSet` and `FeatureSet` share: labels, and ways to draw a part.
 
     labels: int64 [N], indices into `classes`. classes: the class names. name: what the images are.
+    origins: the files of the images; None where they came from none.
     """
 
     labels: Tensor
     classes: tuple[str, ...]
     name: str
+    origins: Origins | None
     kind: ClassVar[str]  # "images" or "features"
 
     def __post_init__(self) -> None:
@@ -39,6 +39,35 @@ class LabelledSet(Dataset):
         """The images at `indices` (int64 [M]), in that order."""
         raise NotImplementedError
 
+    def content(self) -> str:
+        """A digest of the images, whatever their labels are: of their files, or else of their pixels."""
+        raise NotImplementedError
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The digest of each image's file; none where the images came from no files."""
+        return tuple(self.origins.digests.tolist()) if self.origins else ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The path of each image's file; none where the images came from no files."""
+        return tuple(self.origins.paths.tolist()) if self.origins else ()
+
+    def identity(self) -> str:
+        """A digest of all there is to learn from: images, labels and class names, in their order."""
+        found = hashlib.sha256(self.content().encode())
+        found.update("\n".join(self.classes).encode("utf-8", "surrogatepass"))
+        found.update(self.labels.numpy().data)
+        return found.hexdigest()
+
+    def without(self, digests: Collection[str]) -> Self:
+        """The images whose files are none of `digests`; all where they came from no files."""
+        if not digests or not self.origins:
+            return self
+        known = frozenset(digests)
+        kept = [place for place, digest in enumerate(self.digests) if digest not in known]
+        return self if len(kept) == len(self) else self.subset(torch.tensor(kept, dtype=torch.int64))
+
     def per_class(self, count: int, seed: int = 0) -> Self:
         """At most `count` images of each class, drawn with `seed`, in their original order."""
         return self.subset(draw_per_class(self.labels, [count] * len(self.classes), seed))
@@ -50,44 +79,15 @@ class LabelledSet(Dataset):
         return self.subset(draw_stratified(self.labels, len(self.classes), count, seed))
 
 
-class Rows:
-    """Images of a tensor, all or some in any order, which are copied out of it only when they are read."""
-
-    def __init__(self, base: Tensor, rows: Tensor | None = None) -> None:
-        self.base, self.rows = base, rows  # rows: int64 [N], which of the base's; None: all, in their order
-
-    def __len__(self) -> int:
-        return len(self.base if self.rows is None else self.rows)
-
-    def take(self, indices: Tensor | slice | int) -> Tensor:
-        """The images at `indices`."""
-        return self.base[indices if self.rows is None else self.rows[indices].to(self.base.device)]
-
-    def part(self, indices: Tensor) -> Rows:
-        """The same images at `indices`, not copied."""
-        return Rows(self.base, indices.clone() if self.rows is None else self.rows[indices])
-
-    def followed_by(self, others: Rows) -> Rows:
-        """These images, then the others. Only those of different tensors are copied."""
-        if self.base is not others.base:
-            return Rows(torch.cat([each.take(slice(None)) for each in (self, others)]))
-        everything = torch.arange(len(self.base))
-        rows = [everything if each.rows is None else each.rows for each in (self, others)]
-        return Rows(self.base, torch.cat(rows))
-
-    def tensor(self) -> Tensor:
-        """All as one tensor. A part becomes a base of its own: it is copied once, not at every call."""
-        if self.rows is not None:
-            self.base, self.rows = self.take(slice(None)), None
-        return self.base
-
-
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class ImageSet(LabelledSet):
-    """Labelled images of one size, all in memory (or in a memory-mapped file).
+    """Labelled images, all in memory or in a file.
 
     A part of a set (`subset`, `limit`, `per_class`, `split_off`) shares the memory of the whole. `take` and
-    `chunks` copy only what they return; `images` makes one tensor of all the part's images, which it keeps.
+    `chunks` copy only what they return; `images` makes one tensor of all the set's images.
+
+    Images of any shape, as photographs are, are kept whole: `take`, `chunks` and `images` give their middle
+    squares, `whole` gives all there is.
 
     images: uint8 [N, 3, S, S], RGB.
     labels: int64 [N], indices into `classes`.
@@ -102,20 +102,27 @@ class ImageSet(LabelledSet):
     name: str
     kind: ClassVar[str] = "images"
 
-    def __init__(self, images: Tensor | Rows, labels: Tensor, classes: tuple[str, ...], name: str) -> None:
-        rows = images if isinstance(images, Rows) else Rows(images)
+    def __init__(
+        self, images: Tensor | Rows | Photographs, labels: Tensor, classes: tuple[str, ...], name: str
+    ) -> None:
+        rows = Rows(images) if isinstance(images, Tensor) else images
         vars(self).update(rows=rows, labels=labels, classes=classes, name=name)
-        shape = list(rows.base.shape)
-        if rows.base.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
-            raise DataError(
-                f"images are {rows.base.dtype} {shape}; they must be torch.uint8 [N, 3, S, S], square"
-            )
         self.__post_init__()
 
     @property
     def images(self) -> Tensor:
-        """All images as one tensor, uint8 [N, 3, S, S]."""
+        """All images as one tensor, uint8 [N, 3, S, S]. Of photographs it is made at every call."""
         return self.rows.tensor()
+
+    @property
+    def origins(self) -> Origins | None:
+        """The files of the images; None where they came from none."""
+        return self.rows.origins
+
+    @property
+    def photographs(self) -> bool:
+        """Whether the images are kept whole, in any shape."""
+        return isinstance(self.rows, Photographs)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -131,11 +138,25 @@ class ImageSet(LabelledSet):
     @property
     def stored_size(self) -> int:
         """Pixels a side of the stored images."""
-        return self.rows.base.shape[-1]
+        return self.rows.size
 
     def take(self, indices: Tensor | slice) -> Tensor:
         """The images at `indices` (int64 [B], bool [N], or a slice) as a tensor, uint8 [B, 3, S, S]."""
         return self.rows.take(indices)
+
+    def whole(self, indices: Tensor) -> Sequence[Tensor]:
+        """The whole images at `indices` (int64 [B]): B of uint8 [3, height, width]."""
+        return self.rows.whole(indices)
+
+    def content(self) -> str:
+        """A digest of the images, whatever their labels are: of their files, or else of their pixels."""
+        found = hashlib.sha256(f"{self.stored_size} {self.photographs}".encode())
+        if self.origins:
+            found.update(f"{self.origins.shorter_side} {' '.join(self.digests)}".encode())
+        else:
+            for some in self.chunks(4096):
+                found.update(np.ascontiguousarray(some.numpy()).data)
+        return found.hexdigest()
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """All images in their order, `size` at a time, as `Tensor.split` cuts them: uint8 [size, 3, S, S]."""
@@ -162,7 +183,11 @@ class ImageSet(LabelledSet):
                 f"it knows: {', '.join(classes)}"
             )
         index = torch.tensor([classes.index(name) for name in self.classes])
-        return ImageSet(self.rows, index[self.labels], classes, self.name)
+        return self.relabelled(index[self.labels], classes)
+
+    def relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> ImageSet:
+        """The same images with other labels (int64 [N]) and class names."""
+        return ImageSet(self.rows, labels, classes, self.name)
 
 
 @dataclass(frozen=True)

@@ -1,88 +1,228 @@
-"""How any image, from a file or from memory, becomes 8-bit RGB, and that a square."""
+"""How any image, from a file or from memory, becomes 8-bit RGB, and that a square or a small one."""
 
 from __future__ import annotations
 
 import io
+import math
+import struct
+import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from resnet_course.common.errors import CourseError
+from resnet_course.data.formats import (
+    DAMAGED,
+    FORMATS,
+    HEAD,
+    NOT_READ,
+    RAW,
+    RAW_TAGS,
+    identify,
+    is_raw_tag,
+    load_plugin,
+    looks_like_tga,
+)
+from resnet_course.data.pixels import from_array, to_rgb
+from resnet_course.data.png import without_text
 
-# What people have and Pillow decodes itself. Others that it knows are left out: EPS, for one, it hands to
-# Ghostscript, a program that a file can program. The first five are tried first, because loading the plugins
-# of all takes a second on a slow machine; TGA comes last, because it has no mark by which it is known.
-COMMON = ("PNG", "JPEG", "GIF", "BMP", "PPM")
-FORMATS = (*COMMON, "WEBP", "TIFF", "AVIF", "HEIF", "JPEG2000", "QOI", "ICO", "TGA")
+ImageSource = str | PathLike | bytes | Image.Image | np.ndarray
+
+MOST_PIXELS = 256_000_000  # of a file: what the largest cameras of phones make, and a little more
+HUNGRY = {
+    "WEBP": 16,
+    "AVIF": 10,
+    "HEIF": 10,
+    "JPEG2000": 20,
+}  # bytes a pixel while decoding; half as many pixels
+LONGEST = 16  # times its shorter side is how long `shrink` leaves an image
+TRANSPOSE = Image.Transpose
+TURNS = {  # by EXIF's number
+    2: TRANSPOSE.FLIP_LEFT_RIGHT,
+    3: TRANSPOSE.ROTATE_180,
+    4: TRANSPOSE.FLIP_TOP_BOTTOM,
+    5: TRANSPOSE.TRANSPOSE,
+    6: TRANSPOSE.ROTATE_270,
+    7: TRANSPOSE.TRANSVERSE,
+    8: TRANSPOSE.ROTATE_90,
+}
+SIDEWAYS = [TURNS[number] for number in (5, 6, 7, 8)]
 
 
 class ImageError(CourseError, ValueError):
     """One image cannot be read. The message is "name: why"."""
 
 
-def open_image(source: str | PathLike | BinaryIO) -> Image.Image:
-    """`PIL.Image.open` for the formats in FORMATS alone, known by the content, whatever the suffix says.
+@contextmanager
+def open_image(source: str | PathLike | BinaryIO) -> Iterator[Image.Image]:
+    """An image file of one of the FORMATS, told by the content, not decoded: size and mode are known.
 
-    HEIF is read where its plugin, pillow-heif, has been registered.
-    Raises what Pillow raises: UnidentifiedImageError for what is no such image.
+    HEIF is read where pillow-heif is installed.
+    Raises UnidentifiedImageError with the reason for what is no such image, ValueError for one of more than
+    MOST_PIXELS, and what Pillow raises for a damaged one.
     """
-    Image.preinit()
+    if isinstance(source, str | PathLike):
+        with Path(source).open("rb") as file:
+            yield _opened(file, Path(source).name)
+    else:
+        yield _opened(source, "")
+
+
+def _opened(file: BinaryIO, name: str) -> Image.Image:
+    file.seek(0)
+    head = file.read(HEAD)
+    found = identify(head, name)
+    if found in (None, DAMAGED) and looks_like_tga(head):  # without the name that a TGA has
+        found = "TGA"
+    if not head:
+        raise UnidentifiedImageError("is empty")
+    if found not in FORMATS:
+        raise UnidentifiedImageError(_why_not(found))
+    load_plugin(found)
+    if found == "PNG":
+        file = without_text(file)
+    file.seek(0)
     try:
-        return Image.open(source, formats=COMMON)
-    except UnidentifiedImageError:
-        Image.init()
-        return Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
+        image = Image.OPEN[found][0](file, "")  # not `Image.open`, which has a limit of its own that warns
+    except (SyntaxError, IndexError, TypeError, KeyError, struct.error) as error:
+        raise UnidentifiedImageError(f"is a damaged {found} file: {error}") from None
+    if found == "TIFF" and any(is_raw_tag(tag, image.tag_v2[tag]) for tag in RAW_TAGS if tag in image.tag_v2):
+        raise UnidentifiedImageError(_why_not(RAW))
+    most = MOST_PIXELS // (2 if found in HUNGRY else 1)
+    if image.width * image.height > most:
+        raise ValueError(f"claims {image.width:,} × {image.height:,} pixels, more than {most:,}; shrink it")
+    return image
 
 
-def read_image(source: str | PathLike | bytes | Image.Image | np.ndarray, at_least: int = 0) -> Image.Image:
+def _why_not(found: str | None) -> str:
+    if found in (None, DAMAGED):
+        return "not an image that can be read; PNG and JPEG always can"
+    return f"{found} is not read; {NOT_READ[found]}"
+
+
+def read_image(source: ImageSource, at_least: int = 0) -> Image.Image:
     """Read an image as 8-bit RGB, upright, whatever it was.
 
     EXIF rotation is applied; transparent parts become white; grey, palette, CMYK, 16-bit and float
     images are converted; of an animation the first frame is taken.
 
-    source: a path, the bytes of a file, a PIL image (which stays as it is), or an array [H, W], [H, W, 3]
-        or [H, W, 4] of bool, float in 0..1, uint16 in 0..65535, or other integers in 0..255.
-    at_least: a shortest side in pixels below which a JPEG may not be shrunk while it is decoded;
-        0 decodes it whole. It makes large photographs several times faster to read.
-    Returns a new image.
+    source: a path, the bytes of a file, a PIL image (which stays as it is), or an array [H, W], [H, W, 1],
+        [H, W, 3] or [H, W, 4]. White is 1 for bool, 255 for uint8, 65535 for uint16; for other numbers, in
+        arrays and in files alike, it is the one of 1 (floats), 255 and 65535 that the brightest shows.
+    at_least: a shortest side in pixels below which the image may not be shrunk while it is read;
+        0 reads it whole. It makes large photographs several times faster to read, and takes less memory.
+    Returns a new image; the size of the whole is its `info["whole"]`.
     Raises ImageError.
     """
+    with quiet():
+        return read_quietly(source, at_least)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Pillow warns of: EXIF that it can only read in part is no reason to refuse an image.
+
+    Filters of warnings belong to the process, so this is not for threads: see `read_quietly`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_quietly(source: ImageSource, at_least: int = 0) -> Image.Image:
+    """`read_image` for several threads at once, all of them inside one `with quiet():` of their caller."""
     name = str(source) if isinstance(source, str | PathLike) else "the image"
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of a decompression bomb from 89 million pixels on, and raises from twice that.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # EXIF that Pillow can only read in part is no reason to refuse an image.
-            warnings.filterwarnings("ignore", category=UserWarning)
-            if isinstance(source, Image.Image):
-                return _to_rgb(source)
-            if isinstance(source, np.ndarray):
-                return _to_rgb(_from_array(source))
-            if isinstance(source, bytes | bytearray | memoryview):
-                source = io.BytesIO(source)
-            elif not isinstance(source, str | PathLike):
-                found = type(source).__name__
-                raise ValueError(f"is a {found}; give a path, the bytes of a file, a PIL image or an array")
-            elif Path(source).is_dir():
-                raise ValueError("is a folder; give the path of an image file")
-            with open_image(source) as image:
-                if at_least:
-                    image.draft(None, (at_least, at_least))
-                return _to_rgb(image)
+        if isinstance(source, Image.Image):
+            return _upright(source, source.size, at_least, ours=False)
+        if isinstance(source, np.ndarray):
+            result = from_array(source, at_least)
+            result.info["whole"] = source.shape[1::-1]
+            return result
+        if isinstance(source, bytes | bytearray | memoryview):
+            source = io.BytesIO(source)
+        elif not isinstance(source, str | PathLike):
+            found = type(source).__name__
+            raise ValueError(f"is a {found}; give a path, the bytes of a file, a PIL image or an array")
+        elif Path(source).is_dir():
+            raise ValueError("is a folder; give the path of an image file")
+        with open_image(source) as image:
+            whole = image.size
+            if at_least:
+                image.draft(None, (at_least, at_least))
+            with _memory.taken(_bytes_needed(image, whole)):
+                return _upright(image, whole, at_least, ours=True)
     except FileNotFoundError:
         reason = "there is no such file"
-    except UnidentifiedImageError:
-        reason = "not an image that can be read; PNG and JPEG always can"
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        reason = f"claims more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it"
+    except Image.DecompressionBombError:  # a limit that Pillow has in some formats beside ours
+        reason = "claims more pixels than are read of this format; shrink it, or save it as JPEG or PNG"
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
     raise ImageError(f"{name}: {reason}")
+
+
+def _upright(image: Image.Image, whole: tuple[int, int], at_least: int, ours: bool) -> Image.Image:
+    """In 8-bit RGB, turned as its EXIF says. whole: its size before any shrinking."""
+    if 0 in image.size:
+        raise ValueError(f"has no pixels, {image.width} x {image.height}")
+    stored = image.size
+    image.load()
+    if image.size == stored[::-1]:  # Pillow turns a TIFF itself
+        whole = whole[::-1]
+    turn = None
+    with suppress(Exception):  # EXIF that cannot be read at all is no reason to refuse an image either
+        turn = TURNS.get(image.getexif().get(0x0112))
+    result = to_rgb(image, at_least, ours)
+    if ours:
+        image.close()  # frees what was decoded
+    if turn is not None:
+        result = result.transpose(turn)
+        whole = whole[::-1] if turn in SIDEWAYS else whole
+    result.info = {"whole": whole}
+    return result
+
+
+class _Memory:
+    """Lets threads decode at the same time as long as what they need together stays below `most` bytes.
+
+    One that needs more than that decodes alone. They are served in the order in which they come.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.used = most, 0
+        self.queue, self.changed = threading.Lock(), threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        with self.queue, self.changed:
+            self.changed.wait_for(lambda: self.used == 0 or self.used + size <= self.most)
+            self.used += size
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.used -= size
+                self.changed.notify_all()
+
+
+_memory = _Memory(400_000_000)
+
+
+def _bytes_needed(image: Image.Image, whole: tuple[int, int]) -> int:
+    """What decoding takes, roughly. whole: the size before `draft`."""
+    beside = 0
+    if image.info.get("progressive") and (layers := getattr(image, "layer", ())):
+        # All coefficients of a progressive JPEG are in memory at once, 16 bits each.
+        _, across, down = map(max, list(zip(*layers, strict=True))[:3])
+        beside = 2 * math.prod(whole) * sum(h * v for _, h, v, *_ in layers) // (across * down)
+    default = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    return beside + math.prod(image.size) * HUNGRY.get(image.format, default)
 
 
 def count_frames(path: str | PathLike) -> int:
@@ -91,41 +231,6 @@ def count_frames(path: str | PathLike) -> int:
         if image.format in ("GIF", "PNG", "WEBP"):  # photographs of phones hold a preview as a second frame
             return getattr(image, "n_frames", 1)
     return 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """A copy in 8-bit RGB, upright."""
-    if 0 in image.size:
-        raise ValueError(f"has no pixels, {image.width} x {image.height}")
-    image.load()
-    with suppress(Exception):  # EXIF that cannot be read at all is no reason to refuse an image either
-        image = ImageOps.exif_transpose(image)
-    # Pillow clips deep grey to 255 instead of scaling it. The mode says where white is, not the brightest
-    # pixel: a dark 16-bit image stays dark. Pillow reads 16-bit files as any of the modes I….
-    if image.mode.startswith("I"):
-        image = _from_array(np.asarray(image).clip(0, 65535).astype(np.uint16))
-    elif image.mode == "F":  # files hold 0..1 as a rule; what Pillow itself converts to F has 0..255
-        pixels = np.nan_to_num(np.asarray(image))
-        image = _from_array((pixels / (1 if pixels.max() <= 1 else 255)).clip(0, 1))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
-    """A PIL image of an array; its dtype says which value is white."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
-        shape = list(array.shape)
-        raise ValueError(f"is an array of shape {shape}; it must be [H, W], [H, W, 3] or [H, W, 4]")
-    if array.dtype.kind not in "buif":
-        raise ValueError(f"is an array of {array.dtype}; it must be bool, integer or float")
-    white = 1 if array.dtype.kind in "bf" else 65535 if array.dtype.str[1:] == "u2" else 255
-    pixels = np.rint(array.astype(np.float32) * (255 / white))
-    if not 0 <= pixels.min() <= pixels.max() <= 255:
-        found = f"{array.dtype} from {array.min():g} to {array.max():g}"
-        raise ValueError(f"is an array of {found}; its values must lie in 0..{white}")
-    return Image.fromarray(pixels.astype(np.uint8))
 
 
 def square(image: Image.Image, size: int) -> np.ndarray:
@@ -137,6 +242,29 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     if (width, height) != (size, size):
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))  # else pixels beyond it would bleed in
-        image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        # As `resize` does itself with reducing_gap=3, but without a copy of a large square.
+        factor = max(1, side // (3 * size))
+        image = image.reduce(
+            factor, (left, top, left + side, top + side)
+        )  # else pixels beyond would bleed in
+        box = (0, 0, side / factor, side / factor)
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box)
     return np.array(image)
+
+
+def shrink(image: Image.Image, shorter_side: int) -> Image.Image:
+    """The whole image, its shorter side scaled down to `shorter_side` pixels; as it is where it is no longer.
+
+    Of one that is more than LONGEST times as long as `shorter_side` then, the middle is kept, so many pixels
+    long: with 160 an image takes at most 1.2 MB.
+    """
+    short, shorter = min(image.size), min(*image.size, shorter_side)
+    longest = max(1, LONGEST * shorter_side * short // shorter)  # of what is kept, before it is scaled
+    if max(image.size) > longest:
+        width, height = (min(side, longest) for side in image.size)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+    if short == shorter:
+        return image
+    size = tuple(max(1, round(side * shorter / short)) for side in image.size)
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)

@@ -10,7 +10,9 @@ import torch
 from resnet_course.common.console import say
 from resnet_course.common.download import DownloadError
 from resnet_course.data import cifar10, folder, shapes
+from resnet_course.data.groups import Group, group_function
 from resnet_course.data.images import DataError, ImageSet, Splits, split_off
+from resnet_course.data.splitting import split_by_content
 from resnet_course.settings import Settings
 
 SPLITS = ("train", "val", "test")
@@ -23,14 +25,21 @@ SHAPES_COUNTS = {
 }  # train + val, test
 
 
-def load(settings: Settings) -> Splits:
+def load(settings: Settings, group: Group | None = None) -> Splits:
     """The three splits of the data source that `settings` names, said in one line.
 
-    The validation split is split off from train, stratified, unless the data set brings its own.
+    What a folder does not bring, validation and test, is set aside from train by the digests of its files, so
+    that an image stays on its side. Of CIFAR-10 and the shapes a stratified tenth of train is validation.
+
+    group: of a folder's image, from its path in the folder to the name of what it belongs to, such as an
+        object or a day: a group is never split. None: what `settings.group` says.
     Raises DataError for a folder that cannot be used, and DownloadError if CIFAR-10 was asked for and
     cannot be had.
     """
-    splits, reason = LOADERS[_source(settings)](settings)
+    if group and _source(settings) == "folder":
+        splits, reason = _folder_splits(settings, group=group), "as you asked"
+    else:
+        splits, reason = LOADERS[_source(settings)](settings)
     sizes = f"{len(splits.train):,} train, {len(splits.val):,} validation, {len(splits.test):,} test images"
     say(f"Data: {splits.train.name} ({reason}); {len(splits.train.classes)} classes, {sizes}.")
     return splits
@@ -48,7 +57,7 @@ def load_split(settings: Settings, split: str, stored_size: int | None = None) -
         return getattr(load(settings), split)
     directory = _directory(settings)
     if split != "train" and (directory / split).is_dir():
-        return folder.load_split(directory, split, settings.home, stored_size)
+        return folder.load_split(directory, split, settings.home, stored_size, settings.shorter_side)
     return getattr(_folder_splits(settings, stored_size), split)
 
 
@@ -64,19 +73,34 @@ def _load_folder(settings: Settings) -> tuple[Splits, str]:
     return _folder_splits(settings), "as you asked"
 
 
-def _folder_splits(settings: Settings, stored_size: int | None = None) -> Splits:
+def _folder_splits(settings: Settings, stored_size: int | None = None, group: Group | None = None) -> Splits:
     directory = _directory(settings)
-    train, val, test = (folder.load_split(directory, name, settings.home, stored_size) for name in SPLITS)
-    if train is None:
+    parts = {
+        split: folder.load_split(directory, split, settings.home, stored_size, settings.shorter_side)
+        for split in SPLITS
+    }
+    if parts["train"] is None:
         raise DataError(f"{directory} has no train folder; it must be DIR/train/<class>/<images>")
-    if test is None:
-        say(f"{train.name} has no test folder: {TEST:.0%} of train are set aside as the test split.")
-        train, test = split_off(train, TEST, settings.seed)
+    shares = {}
+    if parts["test"] is None:
+        say(f"{parts['train'].name} has no test folder: {TEST:.0%} of train are set aside as the test split.")
+        shares["test"] = TEST
+    if parts["val"] is None:
+        shares["val"] = VALIDATION * (1 - sum(shares.values()))
+    if shares:
+        shares["train"] = 1 - sum(shares.values())
+        parts.update(split_by_content(parts["train"], shares, _groups(settings, parts["train"], group)))
     # A folder comes sorted by class; learners look at the first test images, and should see all classes.
-    test = test.subset(torch.randperm(len(test), generator=torch.Generator().manual_seed(settings.seed)))
-    if val is None:
-        train, val = split_off(train, VALIDATION, settings.seed)
-    return Splits(train, val, test)
+    order = torch.randperm(len(parts["test"]), generator=torch.Generator().manual_seed(settings.seed))
+    return Splits(parts["train"], parts["val"], parts["test"].subset(order))
+
+
+def _groups(settings: Settings, image_set: ImageSet, group: Group | None) -> list[str] | None:
+    """The group of each image; None where none are asked for."""
+    if not (group or settings.group):
+        return None
+    group, directory = group or group_function(settings.group), _directory(settings)
+    return [str(group(Path(path).relative_to(directory).as_posix())) for path in image_set.paths]
 
 
 def _load_shapes(settings: Settings, reason: str = "they need no download") -> tuple[Splits, str]:

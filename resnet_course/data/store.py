@@ -1,4 +1,4 @@
-"""Decoded images, kept in the course's folder: made once, then mapped into memory from one array file."""
+"""Decoded images, kept in the course's folder: each file is decoded once, by all cores."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import functools
 import hashlib
 import io
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -18,87 +22,194 @@ from torch import Tensor
 
 from resnet_course.common import console
 from resnet_course.common.files import STRAY_AGE, locked, write_atomically
-from resnet_course.data.reading import ImageError, read_image, square
+from resnet_course.data.reading import ImageError, ImageSource, quiet, read_image, read_quietly, shrink
+from resnet_course.data.rows import PixelFile, middle_square
 
-DECODER = 1  # to be raised when the same files come to be stored as other bytes than before
+DECODER = 2  # to be raised when the same files come to be stored as other bytes than before
+AHEAD = 4  # images for each core that may be decoded before they are written
 
 
-def stored_images(
-    folder: Path, files: Sequence[tuple[str, int, int]], size: int, home: Path
-) -> tuple[Tensor, dict[str, str]]:
-    """The images that can be read, each the middle square; from their array file where it is up to date.
+class File(NamedTuple):
+    """A file of an image: its path from the folder, and by what it is known again: bytes, nanoseconds."""
 
-    Of several processes that need the same images one decodes them, and the others wait for it.
+    path: str
+    size: int
+    changed: int
 
-    folder: where the images lie.
-    files: of each image its path from `folder`, its bytes and its time of change, by which it is known again.
-    size: pixels a side of the squares.
-    home: the course's folder; the array files lie in its folder "folders".
-    Returns (uint8 [M, 3, size, size], for each path that cannot be read the reason).
+
+@dataclass(frozen=True)
+class Stored:
+    """Decoded images, one after the other, and what could not be decoded.
+
+    pixels: uint8 [height, width, 3] of each image. shapes: (height, width) of each. files, digests: of each.
+    unreadable: for each path that cannot be read the reason.
     """
-    kept, paths = home / "folders", [path for path, *_ in files]
-    tree, state = _digest(str(folder.resolve())), _digest([DECODER, files])
-    array_file = kept / f"{tree}-{state}-{size}.rgb"
+
+    pixels: PixelFile
+    shapes: list[tuple[int, int]]
+    files: list[File]
+    digests: list[str]
+    unreadable: dict[str, str]
+
+    @property
+    def places(self) -> np.ndarray:
+        """First byte, height and width of each image: int64 [M, 3]."""
+        shapes = np.array(self.shapes, np.int64).reshape(-1, 2)
+        ends = (3 * shapes.prod(1)).cumsum()
+        return np.column_stack([ends - 3 * shapes.prod(1), shapes])
+
+
+class Decoded(NamedTuple):
+    """One file, decoded: its digest and its pixels uint8 [height, width, 3]; or why it cannot be."""
+
+    digest: str = ""
+    pixels: np.ndarray | None = None
+    reason: str = ""
+
+
+def stored_images(folder: Path, part: str, files: Sequence[File], shorter_side: int, home: Path) -> Stored:
+    """The images that can be read, whole; from their array file where it is up to date.
+
+    Of several processes that need the same images one decodes them, and the others wait for it. Files that an
+    earlier array file of the same folder holds are not decoded again.
+
+    folder, part: where the images lie, and which of those there these are: the split.
+    shorter_side: pixels to which the shorter side of a larger image is shrunk.
+    home: the course's folder; the array files lie in its folder "folders".
+    """
+    kept = home / "folders"
+    tree, state = _digest([str(folder.resolve()), part, DECODER]), _digest(list(map(tuple, files)))
+    array_file = kept / f"{tree}-{state}-{shorter_side}.rgb"
     with suppress(OSError, ValueError):  # not there, or damaged
-        return _map(array_file, len(paths), size)
+        return _read(array_file)
     try:
         with locked(array_file):
             with suppress(OSError, ValueError):  # another process was quicker
-                return _map(array_file, len(paths), size)
-            _write(array_file, folder, paths, size)
-            found = _map(array_file, len(paths), size)
+                return _read(array_file)
+            _write(array_file, folder, files, shorter_side, _earlier(kept, tree, shorter_side))
+            found = _read(array_file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         _say_once(
             f"Decoded images cannot be kept in {kept} ({reason}); they are decoded again at every start."
         )
         memory = io.BytesIO()
-        unreadable = _decode(folder, paths, size, memory)
-        flat = np.frombuffer(memory.getbuffer(), np.uint8)
-        return torch.from_numpy(flat.reshape(-1, 3, size, size)), unreadable
+        note = _decode_all(folder, files, shorter_side, memory, None)
+        return Stored(PixelFile(np.frombuffer(memory.getvalue(), np.uint8)), **note)
     _remove_stale(kept, tree, state)
     return found
 
 
-def _write(array_file: Path, folder: Path, paths: Sequence[str], size: int) -> None:
-    """Write the array file, and beside it the note that says what it lacks."""
-    unreadable: dict[str, str] = {}
+def _write(
+    array_file: Path, folder: Path, files: Sequence[File], shorter_side: int, earlier: Stored | None
+) -> None:
+    """Write the array file, and beside it the note that says what it holds."""
+    note: dict[str, Any] = {}
 
     def decode(file: BinaryIO) -> None:
-        unreadable.update(_decode(folder, paths, size, file))
+        note.update(_decode_all(folder, files, shorter_side, file, earlier))
 
     def is_whole(path: Path) -> bool:
-        return path.stat().st_size == (len(paths) - len(unreadable)) * 3 * size * size
+        return path.stat().st_size == sum(3 * height * width for height, width in note["shapes"])
 
     write_atomically(array_file, decode, is_whole)
     # The names tell the state and the note is written last, so what has both is complete and up to date.
-    note = json.dumps({"folder": str(folder.resolve()), "unreadable": unreadable})
-    write_atomically(array_file.with_suffix(".json"), lambda file: file.write(note.encode()))
+    text = json.dumps({"folder": str(folder.resolve()), **note})
+    write_atomically(array_file.with_suffix(".json"), lambda file: file.write(text.encode()))
 
 
-def _map(array_file: Path, total: int, size: int) -> tuple[Tensor, dict[str, str]]:
+def _read(array_file: Path) -> Stored:
     """What `stored_images` returns, from its files. Raises OSError or ValueError if they are not complete."""
-    unreadable = json.loads(array_file.with_suffix(".json").read_text(encoding="utf-8"))["unreadable"]
-    count = total - len(unreadable)
-    flat = np.memmap(array_file, np.uint8, "c") if count else np.empty(0, np.uint8)
-    return torch.from_numpy(flat.reshape(count, 3, size, size)), unreadable
+    note = json.loads(array_file.with_suffix(".json").read_text(encoding="utf-8"))
+    shapes = [tuple(shape) for shape in note["shapes"]]
+    if array_file.stat().st_size != sum(3 * height * width for height, width in shapes):
+        raise ValueError(f"{array_file} is cut short")
+    files = [File(*file) for file in note["files"]]
+    return Stored(PixelFile(array_file), shapes, files, note["digests"], note["unreadable"])
+
+
+def _earlier(kept: Path, tree: str, shorter_side: int) -> Stored | None:
+    """The newest array file of an earlier state of the same folder; None if there is none."""
+    with suppress(OSError, ValueError):
+        notes = kept.glob(f"{tree}-*-{shorter_side}.json")
+        newest = max(notes, key=lambda path: path.stat().st_mtime_ns)
+        return _read(newest.with_suffix(".rgb"))
+    return None
+
+
+def _decode_all(
+    folder: Path, files: Sequence[File], shorter_side: int, into: BinaryIO, earlier: Stored | None
+) -> dict[str, Any]:
+    """Append every image, as bytes [height, width, 3], to `into`; returns the other fields of `Stored`."""
+    known = {}
+    if earlier:
+        known = dict(zip(earlier.files, zip(earlier.places, earlier.digests, strict=True), strict=True))
+
+    def decode(file: File) -> Decoded:
+        if file in known:
+            place, digest = known[file]
+            return Decoded(digest, earlier.pixels.read(place[None])[0].permute(1, 2, 0).numpy())
+        return _decode(folder / file.path, shorter_side)
+
+    note: dict[str, Any] = {"shapes": [], "files": [], "digests": [], "unreadable": {}}
+    with quiet():
+        decoded = _by_all_cores(decode, files)
+        bar = console.progress(
+            decoded, total=len(files), description=f"Reading {folder.name}", unit=" images"
+        )
+        for file, image in zip(files, bar, strict=True):
+            if image.pixels is None:
+                note["unreadable"][file.path] = image.reason
+                continue
+            into.write(image.pixels.data)
+            note["shapes"].append(image.pixels.shape[:2])
+            note["files"].append(file)
+            note["digests"].append(image.digest)
+    return note
+
+
+def _decode(path: Path, shorter_side: int) -> Decoded:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        pixels = np.asarray(shrink(read_quietly(path, at_least=shorter_side), shorter_side))
+    except ImageError as error:
+        return Decoded(reason=str(error).removeprefix(f"{path}: "))
+    except FileNotFoundError:
+        return Decoded(reason="there is no such file")
+    except OSError as error:
+        return Decoded(reason=error.strerror or str(error))
+    return Decoded(digest, np.ascontiguousarray(pixels))
+
+
+def read_square(image: ImageSource, size: int, shorter_side: int) -> Tensor:
+    """The middle square of one image, which is read as those of a folder are: uint8 [3, size, size].
+
+    Raises ImageError.
+    """
+    pixels = np.array(shrink(read_image(image, at_least=shorter_side), shorter_side))
+    return middle_square(torch.from_numpy(pixels).permute(2, 0, 1), size)
+
+
+def _by_all_cores(function: Callable[[File], Decoded], files: Iterable[File]) -> Iterator[Decoded]:
+    """`function` of each file, in their order. Threads will do: Pillow decodes outside Python's lock."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    waiting: deque[Future[Decoded]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for file in files:
+            waiting.append(pool.submit(function, file))
+            if len(waiting) > AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:24]
-
-
-def _decode(folder: Path, paths: Sequence[str], size: int, file: BinaryIO) -> dict[str, str]:
-    """Append every image, as bytes [3, size, size], to `file`; returns the paths that fail, and why."""
-    unreadable = {}
-    for path in console.progress(paths, description=f"Reading {folder.name}", unit=" images"):
-        try:
-            image = read_image(folder / path, at_least=size)
-        except ImageError as error:
-            unreadable[path] = str(error).removeprefix(f"{folder / path}: ")
-        else:
-            file.write(square(image, size).transpose(2, 0, 1).tobytes())
-    return unreadable
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def _remove_stale(kept: Path, tree: str, state: str) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,13 +17,14 @@ from resnet_course.common.errors import ArgumentError
 from resnet_course.data.images import DataError, ImageSet
 from resnet_course.features.feature_set import FeatureSet, trunk_digest
 from resnet_course.features.store import CHUNK, TYPES, ArrayFile, FeatureFile, FeaturesError, MakeChunk
-from resnet_course.inputs.augment import AUGMENTATIONS
+from resnet_course.inputs.augmentations import AUGMENTATIONS
+from resnet_course.inputs.batches import augmented
 from resnet_course.inputs.transforms import to_input
 from resnet_course.inputs.views import views_of
 from resnet_course.recipes import Recipe
 from resnet_course.transfer import fused, is_frozen, trunk_of
 
-FORMAT = 2  # a higher number makes every older file a stranger
+FORMAT = 3  # a higher number makes every older file a stranger
 
 
 def cache_features(
@@ -75,6 +75,7 @@ def cache_features(
         classes=image_set.classes,
         name=image_set.name,
         stored_size=image_set.stored_size,
+        origins=image_set.origins,
         train_from=recipe.train_from,
         trunk=digest,
     )
@@ -110,32 +111,31 @@ def _check(model: nn.Module, image_set: ImageSet, recipe: Recipe, views: int | N
 
 def _inputs(image_set: ImageSet, recipe: Recipe, views: int | None, view: int, start: int) -> Tensor:
     """What the trunk is to see of images start, start + 1, …; the same at every call."""
-    images = image_set.take(slice(start, start + CHUNK))
     if views is None:
+        images = image_set.take(slice(start, start + CHUNK))
         return views_of(to_input(images, recipe), recipe.validation_views)[view]
     # A seed of its own for every chunk: the draws do not depend on where an earlier call was stopped.
     seed = hashlib.sha256(f"{recipe.seed} {view} {start}".encode()).digest()[:7]
     generator = torch.Generator().manual_seed(int.from_bytes(seed))
-    return to_input(AUGMENTATIONS[recipe.augmentation].draw_view(images, view, generator), recipe)
+    indices = torch.arange(start, min(start + CHUNK, len(image_set)))
+    return to_input(augmented(image_set, indices, recipe, generator, view), recipe)
 
 
 def _key(
     image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str, trunk: str, precision: str
 ) -> str:
-    images = hashlib.sha256()
-    for some in image_set.chunks(4096):
-        images.update(np.ascontiguousarray(some.numpy()).data)
     size = image_set.stored_size
     # Views in which nothing but the mirroring is random do not depend on the seed.
     seed = None if AUGMENTATIONS[recipe.augmentation].distinct_views else recipe.seed
+    drawn = [recipe.augmentation, list(recipe.crop_scale), views, seed]
     depends_on = {
         "format": [FORMAT, CHUNK],
         "trunk": trunk,
         "train_from": recipe.train_from,
-        "images": images.hexdigest(),
+        "images": image_set.content(),
         "shape": [len(image_set), 3, size, size],
         "input": [recipe.image_size, list(recipe.mean), list(recipe.std)],
-        "views": recipe.validation_views if views is None else [recipe.augmentation, views, seed],
+        "views": recipe.validation_views if views is None else drawn,
         "numbers": [dtype, precision],
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]

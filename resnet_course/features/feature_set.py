@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_course.data.images import LabelledSet
+from resnet_course.data.rows import Origins
 from resnet_course.features.store import ArrayFile, FeaturesError
 from resnet_course.inputs.batches import Plan, eval_batches, train_batches, train_order, view_batches
 from resnet_course.transfer import is_frozen, split_at
@@ -25,7 +27,7 @@ class FeatureSet(LabelledSet):
     file: the features, float16 or float32 [V, M, h, w, C]: V views of every image.
     places: int64 [N], where each image of this set stands among the M.
     labels: int64 [N], indices into `classes`. classes, name: as in `ImageSet`.
-    stored_size: pixels a side of the stored images.
+    stored_size: pixels a side of the stored images. origins: the files of the images, where there are any.
     train_from: the first part of the network that is not in the trunk.
     trunk: the digest of the trunk's weights.
     """
@@ -36,6 +38,7 @@ class FeatureSet(LabelledSet):
     classes: tuple[str, ...]
     name: str
     stored_size: int
+    origins: Origins | None
     train_from: str
     trunk: str
     kind: ClassVar[str] = "features"
@@ -50,7 +53,17 @@ class FeatureSet(LabelledSet):
 
     def subset(self, indices: Tensor) -> FeatureSet:
         """The images at `indices` (int64 [M], or bool [N]), in that order. The file stays the same."""
-        return replace(self, places=self.places[indices], labels=self.labels[indices])
+        indices = torch.as_tensor(indices)
+        if indices.dtype == torch.bool:
+            indices = indices.nonzero().flatten()
+        origins = self.origins and self.origins.part(indices)
+        return replace(self, places=self.places[indices], labels=self.labels[indices], origins=origins)
+
+    def content(self) -> str:
+        """A digest of the features; their file's name tells what they were made of."""
+        return hashlib.sha256(
+            Path(self.file.file.name).name.encode() + self.places.numpy().tobytes()
+        ).hexdigest()
 
     def read(self, indices: Tensor, views: Tensor | int = 0) -> Tensor:
         """The features of some images: float32 [B, C, h, w], channels-last.

@@ -1,6 +1,6 @@
 """From stored images to what a network takes: augmented, scaled, normalised, in batches, in views."""
 
-from resnet_course.inputs.augment import AUGMENTATIONS, MIXES, Augmentation
+from resnet_course.inputs.augmentations import AUGMENTATIONS, MIXES, Augmentation
 from resnet_course.inputs.batches import (
     count_batches,
     eval_batches,

@@ -1,4 +1,4 @@
-"""Random changes to images, to a whole uint8 batch at once, and the one registry of what a recipe may name.
+"""Random changes to images, to a whole uint8 batch at once.
 
 Every image of a batch gets its own draw; torchvision's transforms draw once for a whole batch. Each
 change comes in two parts: `crop`, `affine`, … apply given parameters and equal torchvision's function
@@ -13,15 +13,10 @@ of 32 pixels on two cores, here and there: crop 0.8 and 2.7, flip 0.15 and 1.0, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from resnet_course.common.seeding import seeded
 
 GREY = torch.tensor((124, 116, 104), dtype=torch.uint8).view(3, 1, 1)  # the mean of ImageNet's pixels
 
@@ -202,86 +197,3 @@ def cutmix(
 def _mix_labels(labels: Tensor, partner: Tensor, share: Tensor, num_classes: int) -> Tensor:
     own = F.one_hot(labels, num_classes).float()
     return torch.lerp(own[partner], own, share[:, None])
-
-
-def crop_eighth(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Crop with a padding of an eighth of the side: 4 of 32 pixels."""
-    return random_crop(images, max(1, images.shape[-1] // 8), generator)
-
-
-def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Crop with a padding of an eighth of the side, then flip."""
-    return random_flip(crop_eighth(images, generator), generator)
-
-
-def crop_flip_rotate(images: Tensor, generator: torch.Generator) -> Tensor:
-    """What the original draws, crop, flip and rotation by up to 15 degrees, without black borders."""
-    return random_affine(crop_flip(images, generator), generator, degrees=15)
-
-
-def crop_rotate(images: Tensor, generator: torch.Generator) -> Tensor:
-    """`crop_flip_rotate` without the flip."""
-    return random_affine(crop_eighth(images, generator), generator, degrees=15)
-
-
-def trivial(images: Tensor, generator: torch.Generator) -> Tensor:
-    """`crop_flip`, then one change of a random kind and strength for every image.
-
-    Source: Müller and Hutter, "TrivialAugment", 2021 (arXiv 2103.10158), from torchvision, image by
-    image: its 7 ms for 128 images leave little to gain.
-    """
-    from torchvision.transforms import v2
-
-    transform = v2.TrivialAugmentWide()
-    seed = int(torch.randint(2**31, (), generator=generator))
-    with seeded(seed):  # torchvision draws from torch's global random numbers
-        return torch.stack([transform(image) for image in crop_flip(images, generator)])
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """One way to change images at random.
-
-    batch: changes a uint8 batch [N, 3, H, W]; None: it changes image by image, see inputs/original.py.
-    unflipped: the same without its random mirroring; None: `draw_view` draws it as `batch` does.
-    distinct_views: how many views of an image can differ, where nothing else is random.
-    """
-
-    batch: Callable[[Tensor, torch.Generator], Tensor] | None
-    unflipped: Callable[[Tensor, torch.Generator], Tensor] | None = None
-    distinct_views: int | None = None
-
-    @property
-    def image_by_image(self) -> bool:
-        """True if it cannot change a batch at once."""
-        return self.batch is None
-
-    def draw_view(self, images: Tensor, view: int, generator: torch.Generator) -> Tensor:
-        """View number `view` (from 0) of images that are augmented once and kept, not again every epoch.
-
-        Instead of mirroring at random, the views with odd numbers are mirrored: two views in a row are never
-        both the same way round. images: uint8 [N, 3, H, W].
-        """
-        if self.unflipped is None:
-            return self.batch(images, generator)
-        return self.unflipped(images.flip(3) if view % 2 else images, generator)
-
-
-def unchanged(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The images as they are."""
-    return images
-
-
-# The one registry: what `Recipe.augmentation` may name, and all that the other rooms need to know of it.
-AUGMENTATIONS = {
-    "none": Augmentation(unchanged, distinct_views=1),
-    "flip": Augmentation(random_flip, unchanged, distinct_views=2),
-    "vertical_flip": Augmentation(partial(random_flip, vertical=True)),
-    "crop_flip": Augmentation(crop_flip, crop_eighth),
-    "crop_flip_rotate": Augmentation(crop_flip_rotate, crop_rotate),
-    "trivial": Augmentation(trivial),
-    "original": Augmentation(None),
-}
-
-# What `Recipe.mix` may name: each takes (images, labels, num_classes, generator) and returns both.
-MIXES = {"none": unmixed, "mixup": mixup, "cutmix": cutmix}

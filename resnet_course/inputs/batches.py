@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from resnet_course.data.images import ImageSet
-from resnet_course.inputs.augment import AUGMENTATIONS, MIXES
+from resnet_course.inputs.augmentations import AUGMENTATIONS, MIXES
 from resnet_course.inputs.original import original_batches
 from resnet_course.inputs.transforms import Format, to_input
 from resnet_course.inputs.views import views_of
@@ -30,6 +30,10 @@ class Plan(Format, Protocol):
     @property
     def augmentation(self) -> str:
         """A name in `AUGMENTATIONS`."""
+
+    @property
+    def crop_scale(self) -> tuple[float, float]:
+        """The least and the largest share of a photograph's area that a random crop shows."""
 
     @property
     def mix(self) -> str:
@@ -68,9 +72,29 @@ def train_batches(
         yield from original_batches(image_set, [batch[rank::world_size] for batch in order], plan, train=True)
         return
     for indices in order:
-        images = augmentation.batch(image_set.take(indices), generator)
+        images = augmented(image_set, indices, plan, generator)
         images, labels = mix(images, image_set.labels[indices], len(image_set.classes), generator)
         yield to_input(images[rank::world_size], plan), labels[rank::world_size]
+
+
+def augmented(
+    image_set: ImageSet, indices: Tensor, plan: Plan, generator: torch.Generator, view: int | None = None
+) -> Tensor:
+    """Images at `indices` (int64 [B]) as the plan's augmentation changes them: uint8 [B, 3, S, S].
+
+    Of photographs that are cropped S is the plan's image size, else the size at which images are stored.
+    view: the number of one of several views that are drawn once and kept; None: drawn anew.
+    """
+    augmentation = AUGMENTATIONS[plan.augmentation]
+    if image_set.photographs and augmentation.crops:
+        size, scale = plan.image_size, plan.crop_scale
+        return augmentation.of_photographs(image_set.whole(indices), size, scale, generator, view)
+    images = image_set.take(indices)
+    return (
+        augmentation.batch(images, generator)
+        if view is None
+        else augmentation.draw_view(images, view, generator)
+    )
 
 
 def train_order(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from resnet_course.common.errors import CourseError
-from resnet_course.inputs.augment import AUGMENTATIONS, MIXES
+from resnet_course.inputs.augmentations import AUGMENTATIONS, MIXES
 from resnet_course.inputs.transforms import IMAGENET_MEAN, IMAGENET_STD
 from resnet_course.inputs.views import VIEWS
 from resnet_course.recipes.optimizers import OPTIMIZERS
@@ -42,6 +42,7 @@ class Recipe:
     # What the network sees
     image_size: int  # pixels a side of the network's input
     augmentation: str = "crop_flip"  # see inputs/augment.py
+    crop_scale: tuple[float, float] = (0.35, 1.0)  # what share of a photograph's area a random crop shows
     mix: str = "none"  # of pairs of images, and of their labels
     mean: tuple[float, float, float] = IMAGENET_MEAN  # a pretrained trunk expects the statistics it learned
     std: tuple[float, float, float] = IMAGENET_STD  #   with, whatever the new images' own are
@@ -109,9 +110,13 @@ class Recipe:
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("std", min(self.std) > 0, "above 0 in every channel"),
+            ("crop_scale", self._crop_scale_is_legal(), "two shares, 0 < least <= largest <= 1"),
         ):
             if not right:
                 raise RecipeError(f"{field} is {getattr(self, field)!r}; it must be {legal}")
+
+    def _crop_scale_is_legal(self) -> bool:
+        return len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1
 
     @property
     def phases(self) -> tuple[Recipe, ...]:

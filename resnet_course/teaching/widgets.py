@@ -14,9 +14,9 @@ from resnet_course import machine
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
 from resnet_course.common.seeding import seeded
-from resnet_course.data import ImageError, ImageSet, read_image
+from resnet_course.data import ImageError, ImageSet
 from resnet_course.evaluation.gradcam import grad_cam
-from resnet_course.inputs import augment, to_input
+from resnet_course.inputs import AUGMENTATIONS, augment, to_input
 from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import Recipe
@@ -42,11 +42,11 @@ def uploader(classifier: Classifier) -> ipywidgets.Widget:
         with result:
             for content in uploaded(change["new"]):
                 try:
-                    image = read_image(content)
+                    square = classifier.square(content)
                 except ImageError as error:
                     print(error)
                 else:
-                    plots.prediction(image, classifier.square(image), classifier.predict(image))
+                    plots.prediction(content, square, classifier.predict_squares(square[None])[0])
                     plt.show()
 
     button.observe(show, names="value")
@@ -81,7 +81,7 @@ Change = Callable[[Tensor, float, torch.Generator], Tensor]
 
 def _of_any_strength(name: str) -> Change:
     """An augmentation as a recipe names it; the slider does not change it."""
-    return lambda images, strength, generator: augment.AUGMENTATIONS[name].batch(images, generator)
+    return lambda images, strength, generator: AUGMENTATIONS[name].batch(images, generator)
 
 
 # What the explorer offers: by name, a change of a batch with a strength from 0 to 1.
@@ -95,7 +95,7 @@ EXPLORED: dict[str, Change] = {
     "erase": lambda images, strength, generator: augment.random_erasing(images, generator, strength),
     **{
         name: _of_any_strength(name)
-        for name, augmentation in augment.AUGMENTATIONS.items()
+        for name, augmentation in AUGMENTATIONS.items()
         if not augmentation.image_by_image
     },
 }

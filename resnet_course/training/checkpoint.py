@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from resnet_course.common.files import write_atomically
 from resnet_course.common.tensors import CheckpointError, read_tensors
+from resnet_course.data.folder import SHORTER_SIDE
+from resnet_course.data.images import LabelledSet
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.architecture import ArchitectureError, build, compare, describe_weights
 
+AnySet = TypeVar("AnySet", bound=LabelledSet)
 FORMAT, FORMAT_1 = "resnet_course checkpoint 2", "resnet_course checkpoint 1"
 PARTS = {
     "state_dict": dict,
@@ -40,14 +43,14 @@ class Checkpoint:
 
     state_dict: the weights, under torchvision's names.
     classes: the class names, in the order of the outputs.
-    stored_size: pixels a side of the stored images that it learned from, before they were scaled to
+    stored_size: pixels a side of the squares that it learned from, before they were scaled to
         `recipe.image_size`; a new image goes the same way.
     dataset: the name of the image set.
     recipe: image size, normalisation and how it was trained.
     architecture: what `resnet.architecture.describe` says of the network; found from the weights if empty.
     metrics: numbers measured on it, by name.
-    input: how images came in, beyond what the recipe says, as plain values.
-    digests: of the sets that it was trained on or chosen by.
+    input: how images came in, beyond what the recipe says: "shorter_side", to which larger files were shrunk.
+    digests: of the files that it was trained on or chosen by; it is never tested with one of them.
     temperature: what the logits are divided by before the softmax.
     threshold: the confidence below which the network's answer is that it does not know; None: none is.
     training: what `training.fit` needs to continue; None in a file that is only for predicting.
@@ -70,6 +73,15 @@ class Checkpoint:
     def __post_init__(self) -> None:
         if not self.architecture:
             object.__setattr__(self, "architecture", describe_weights(self.state_dict, self.recipe.dropout))
+
+    @property
+    def shorter_side(self) -> int:
+        """Pixels to which the shorter side of a larger image is shrunk when it is read."""
+        return max(self.input.get("shorter_side", SHORTER_SIDE), self.stored_size)
+
+    def unseen(self, labelled_set: AnySet) -> AnySet:
+        """The images whose files it was neither trained on nor chosen by."""
+        return labelled_set.without(self.digests)
 
     def model(self) -> nn.Module:
         """The network with these weights, in eval mode, on the CPU.

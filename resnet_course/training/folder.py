@@ -43,12 +43,18 @@ class Progress:
 class RunFolder:
     """The folder with last.pt, best.pt and history.json.
 
-    model, recipe, train: what is trained, how, and on what. path: the folder.
+    path: the folder. model, recipe: what is trained, and how. train, val: what it learns from and is chosen
+        by.
     Raises ArchitectureError if a checkpoint of the model could not be rebuilt.
     """
 
-    def __init__(self, path: Path, model: nn.Module, recipe: Recipe, train: LabelledSet) -> None:
+    def __init__(
+        self, path: Path, model: nn.Module, recipe: Recipe, train: LabelledSet, val: LabelledSet
+    ) -> None:
         self.path, self.recipe, self.train = path, recipe, train
+        self.digests = tuple(sorted({*train.digests, *val.digests}))
+        # Features have a content of their own, but their images may be sent through the trunk anew.
+        self.identity = [train.identity(), val.identity()]
         self.architecture = architecture.describe(model)
         self.best: Weights | None = None  # what best.pt holds
 
@@ -57,7 +63,8 @@ class RunFolder:
         if progress.training:
             # With the best weights in it, because a kill may come before best.pt is written.
             best = None if progress.best is progress.last else progress.best
-            self._save("last.pt", self.recipe, progress.last, progress, {**progress.training, "best": best})
+            training = {**progress.training, "best": best, "identity": self.identity}
+            self._save("last.pt", self.recipe, progress.last, progress, training)
         if progress.best is not self.best:
             # A network should be used at the size at which it learned, and phases may differ in it.
             phase = self.recipe.phase_after(int(progress.best_epoch["epoch"]) - 1)[1]
@@ -78,6 +85,8 @@ class RunFolder:
             stored_size=self.train.stored_size,
             dataset=self.train.name,
             recipe=recipe,
+            input={"shorter_side": self.train.origins.shorter_side} if self.train.origins else {},
+            digests=self.digests,
             metrics={f"best_{what}": best[what] for what in ("epoch", "val_loss", "val_accuracy")},
             training=training,
         )
@@ -101,9 +110,27 @@ class RunFolder:
         ):
             if was != now:
                 raise CheckpointError(
-                    f"{path} cannot be resumed: its {what} was {was}, and now it is {now}; "
-                    "give the same settings, or another --out"
+                    f"{path} cannot be resumed: {_difference(what, was, now)}; give the same settings, or "
+                    "another --out"
                 )
+        if training.get("identity", self.identity) != self.identity:
+            raise CheckpointError(
+                f"{path} cannot be resumed: it was trained or validated on other images, or on the same with "
+                "other labels; give the same data, or another --out"
+            )
         # A file of the first format has no best weights in it.
         best = training["best"] if "best" in training else checkpoint.load(self.path / "best.pt").state_dict
         return Progress(tuple(training["history"]), saved.state_dict, best or saved.state_dict, training)
+
+
+def _difference(what: str, was: Any, now: Any) -> str:
+    """How a setting differs; of recipes only the fields that do."""
+    if isinstance(was, Recipe):
+        fields = was.to_dict(), now.to_dict()
+        changed = [name for name in fields[0] if fields[0][name] != fields[1][name]]
+        return ", ".join(
+            f"{name} was {'another' if name == 'first' else fields[0][name]!r}"
+            + ("" if name == "first" else f", and now it is {fields[1][name]!r}")
+            for name in changed
+        )
+    return f"its {what} was {was}, and now it is {now}"

@@ -74,7 +74,7 @@ def fit(
     """
     with distributed.process_group():
         check_sets(model, train, val, recipe)
-        run = Run(model, recipe, train, None if out is None else Path(out))
+        run = Run(model, recipe, train, val, None if out is None else Path(out))
         with seeded(), distributed.naming_lost_processes(run.what_is_kept()):
             if resume:
                 run.resume()

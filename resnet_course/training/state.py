@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 class Run:
     """A training from its first epoch to its last.
 
-    model, recipe: what is trained, and how, all phases. train: what it was given to learn from.
+    model, recipe: what is trained, and how, all phases. train, val: what it learns from and is chosen by.
     out: its folder; None: nothing is written.
     Raises ArchitectureError if a checkpoint in `out` could not be rebuilt.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, train: LabelledSet, out: Path | None) -> None:
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, train: LabelledSet, val: LabelledSet, out: Path | None
+    ) -> None:
         self.model, self.recipe, self.train = model, recipe, train
-        self.folder = None if out is None else RunFolder(out, model, recipe, train)
+        self.folder = None if out is None else RunFolder(out, model, recipe, train, val)
         weights = snapshot(model)
         self.progress = self.written = Progress((), weights, weights)
         self.interrupted, self.engine = False, ""

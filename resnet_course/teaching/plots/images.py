@@ -26,6 +26,7 @@ from resnet_course.teaching.plots.figure import (
 from resnet_course.teaching.plots.palette import COURSE, MUTED, RIGHT, WRONG
 
 MOST_CLASSES = 10  # that `prediction` has room for
+SHOWN = 512  # pixels that a large image's shorter side has at least where it is shown
 
 
 def samples(image_set: ImageSet, per_class: int = 8) -> Figure:
@@ -84,12 +85,13 @@ def prediction(image: ImageSource, square: Tensor, prediction: Prediction) -> Fi
     figure, axes = subplots(1, 3, figsize=(11, 3.6), width_ratios=(1, 1, 1.4))
     whole, seen, bars = axes.flat
     captions = []
-    for axis, pixels, what in (
-        (whole, np.asarray(read_image(image)), "your image"),
-        (seen, to_array(square), "what the network sees"),
+    yours = read_image(image, at_least=SHOWN)
+    for axis, pixels, what, (width, height) in (
+        (whole, np.asarray(yours), "your image", yours.info["whole"]),
+        (seen, to_array(square), "what the network sees", square.shape[:0:-1]),
     ):
         axis.imshow(pixels)
-        captions.append(f"{what}, {pixels.shape[1]} × {pixels.shape[0]} pixels")
+        captions.append(f"{what}, {width} × {height} pixels")
         axis.set_title(captions[-1], fontsize=10)
         axis.axis("off")
     ranked = list(prediction.probabilities.items())[:MOST_CLASSES]

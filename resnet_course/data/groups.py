@@ -1,0 +1,75 @@
+"""Which images belong together, so that they are never on two sides of a split."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from resnet_course.data.rows import DataError
+
+PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "name")
+LEGAL = "a regular expression with one group in brackets, or TABLE.csv:COLUMN"
+
+Group = Callable[[str], str]  # from an image's path in its directory, with slashes, to the name of its group
+
+
+def group_function(setting: str) -> Group:
+    """What `RESNET_COURSE_GROUP` or `--group` asks for.
+
+    setting: a regular expression, whose first bracket finds the group in a path, as `([^/_]+)_[^/]*$`; or a
+        table and the name of its column with the groups, as `photos.csv:session`.
+    Raises DataError for another one.
+    """
+    table, _, column = setting.rpartition(":")
+    if table.lower().endswith((".csv", ".tsv")):
+        return _from_table(Path(table).expanduser(), column)
+    try:
+        pattern = re.compile(setting)
+    except re.error as error:
+        raise DataError(f"group is {setting!r}, no regular expression ({error}); give {LEGAL}") from None
+    if pattern.groups < 1:
+        raise DataError(f"group is {setting!r}, which has no brackets; give {LEGAL}")
+
+    def group(path: str) -> str:
+        found = pattern.search(path)
+        if not found or found[1] is None:
+            raise DataError(f"group {setting!r} finds nothing in the path {path}")
+        return found[1]
+
+    return group
+
+
+def _from_table(table: Path, column: str) -> Group:
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{table} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    first = text.partition("\n")[0]
+    rows = list(csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=first.count)))
+    columns = list(rows[0]) if rows else []
+    paths = next((name for name in columns if name.strip().lower() in PATH_COLUMNS), None)
+    if column not in columns or paths is None:
+        raise DataError(
+            f"{table} has the columns {', '.join(columns) or 'none'}; it needs {column!r} and one for the "
+            f"images, called one of: {', '.join(PATH_COLUMNS)}"
+        )
+    groups: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for row in rows:
+        path = PurePosixPath(row[paths].replace("\\", "/"))
+        for key in {str(path), path.name}:
+            if groups.setdefault(key, row[column]) != row[column]:
+                ambiguous.add(key)
+
+    def group(path: str) -> str:
+        # The table may say more of the path than we know, or less: the longest end that both have decides.
+        parts = PurePosixPath(path).parts
+        for start in range(len(parts)):
+            key = "/".join(parts[start:])
+            if key in groups and key not in ambiguous:
+                return groups[key]
+        raise DataError(f"{table} has no row for the image {path}, or rows with different groups")
+
+    return group

@@ -1,0 +1,89 @@
+"""Which side of a split an image of a folder is on: its file's content decides, and nothing else.
+
+So a picture stays on its side whatever is added or removed, copies of it are on the same side, and another
+machine finds the same sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+
+from resnet_course.data.images import ImageSet
+from resnet_course.data.rows import DataError
+
+
+def split_by_content(
+    image_set: ImageSet, shares: dict[str, float], groups: Sequence[str] | None = None
+) -> dict[str, ImageSet]:
+    """Split images of files by the digests of the files, or by groups.
+
+    A class that would have an empty side gets there the image, or group, with the smallest digest that its
+    other sides can spare.
+
+    shares: of each side its share, 0 to 1; together they are 1.
+    groups: of each image what it belongs to, such as an object, a session or a day: a group is never split.
+        None: every image for itself, and its copies.
+    Raises DataError if a class has too few different images, or groups, to be on every side.
+    """
+    digests = list(image_set.digests)
+    if groups is not None:
+        digests = [hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest() for group in groups]
+    members: dict[int, set[str]] = defaultdict(set)
+    for label, digest in zip(image_set.labels.tolist(), digests, strict=True):
+        members[label].add(digest)
+    what = "different images" if groups is None else "groups"
+    for label, own in sorted(members.items()):
+        if len(own) < len(shares):
+            raise DataError(
+                f"{image_set.name}: the class {image_set.classes[label]} has {len(own)} {what}; every class "
+                f"needs at least {len(shares)}, one for each of {', '.join(shares)}"
+            )
+    side = {digest: _side(digest, shares) for digest in digests}
+    _fill_empty_sides(side, [sorted(own) for _, own in sorted(members.items())], list(shares))
+    found = [side[digest] for digest in digests]
+    parts = {
+        name: torch.tensor([place for place, own in enumerate(found) if own == name], dtype=torch.int64)
+        for name in shares
+    }
+    return {name: image_set.subset(indices) for name, indices in parts.items()}
+
+
+def _side(digest: str, shares: dict[str, float]) -> str:
+    """The side of a digest: its first 52 bits are a number from 0 to 1, and the sides lie there in a row."""
+    position, end = int(digest[:13], 16) / 16**13, 0.0
+    for name, share in shares.items():
+        end += share
+        if position < end:
+            return name
+    return next(reversed(shares))
+
+
+def _fill_empty_sides(side: dict[str, str], classes: list[list[str]], names: list[str]) -> None:
+    """Move digests between sides until every class is on every side.
+
+    side: changed in place. classes: the sorted digests of each class; one can be in several classes.
+    Raises DataError where classes share so many images that it cannot be done.
+    """
+    for _ in range(len(classes) * len(names) + 1):
+        empty = [
+            (own, name) for own in classes for name in names if all(side[digest] != name for digest in own)
+        ]
+        if not empty:
+            return
+        own, name = empty[0]
+        spare = (digest for digest in own if not _is_needed(digest, side, classes))
+        if (digest := next(spare, None)) is None:
+            break
+        side[digest] = name
+    raise DataError(
+        "the images cannot be split so that every class is on every side: too many are in several classes"
+    )
+
+
+def _is_needed(digest: str, side: dict[str, str], classes: list[list[str]]) -> bool:
+    """Whether a class would lose its only one on that side."""
+    return any(digest in own and sum(side[d] == side[digest] for d in own) == 1 for own in classes)
