@@ -25,7 +25,7 @@ def zipped():
 
 
 FILES = {
-    "pets.zip": (zipped(), "is an archive; unpack it first and give the folder that comes out: DIR/train/"),
+    "pets.zip": (zipped(), "is an archive; unpack it first and give the folder that comes out; the layout"),
     "pets.tar.gz": (packed("w:gz"), "is an archive; unpack it first"),
     "pets.tar": (packed("w"), "is an archive; unpack it first"),
     "pets": (packed("w:xz"), "is an archive; unpack it first"),
@@ -33,7 +33,7 @@ FILES = {
     "pets.7z": (b"7z\xbc\xaf\x27\x1c", "is an archive; unpack it first"),
     "pets.rar": (b"Rar!\x1a\x07", "is an archive; unpack it first"),
     "cifar-10-python.tar.gz": (packed("w:gz"), "and take --data cifar10"),
-    "1.png": (b"\x89PNG", "is a file, not a folder; give the folder that holds the classes"),
+    "1.png": (b"\x89PNG", "is a file, not a folder; the layout is DIR/train/"),
     "empty": (b"", "is a file, not a folder"),
 }
 
