@@ -52,6 +52,8 @@ def print_escaped(text: str) -> None:
 
 
 def _tell(text: str, stream: TextIO | None) -> None:
+    if stream is None:  # `print` would take stdout, which is for results
+        return
     with contextlib.suppress(OSError, ValueError):  # its reader is gone, its disk full, or it is closed
         print(printable(text, stream), file=stream, flush=True)
 
