@@ -51,7 +51,7 @@ FOLDERS = {
     "batches as bytes": (["data_batch_1.bin", "test_batch.bin"], "which downloads the version for Python"),
     "batches for Matlab": (["data_batch_1.mat"], "which downloads the version for Python"),
     "batches within": (["cifar-10-batches-py/data_batch_1"], "take --data cifar10"),
-    "MNIST": (["train-images-idx3-ubyte.gz"], "holds MNIST's own files (train-images-idx3-ubyte.gz), not images"),
+    "MNIST": (["train-images-idx3-ubyte.gz"], "holds MNIST's own files (train-images-idx3-ubyte.gz)"),
     "records": (["pets-train.tfrecord-00000-of-00004"], "holds TFRecords"),
     "Parquet": (["train-00000-of-00001.parquet"], "holds Parquet tables"),
     "an archive within": (["pets.zip", "readme.txt"], "holds pets.zip, an archive; unpack it first"),
