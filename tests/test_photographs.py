@@ -192,8 +192,8 @@ def test_small_squares_of_one_size_come_as_they_always_did(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
     found = load_split(tmp_path / "t", "train", tmp_path / "home")
-    plain = ImageSet(torch.from_numpy(pixels[[*range(0, 12, 2), *range(1, 12, 2)]]).permute(0, 3, 1, 2).contiguous(),
-                     found.labels, ("a", "b"), "plain")  # fmt: skip
+    by_class = torch.from_numpy(pixels[[*range(0, 12, 2), *range(1, 12, 2)]]).permute(0, 3, 1, 2)
+    plain = ImageSet(by_class.contiguous(), found.labels, ("a", "b"), "plain")
     assert not found.photographs and torch.equal(found.images, plain.images)
     plan = recipe(augmentation="crop_flip")
     batches = [list(train_batches(each, plan, torch.Generator().manual_seed(1))) for each in (found, plain)]
