@@ -160,6 +160,17 @@ def test_a_bar_is_escaped_too(monkeypatch):
         assert bar.desc.startswith("Reading \\u65e5 \\udcff")
 
 
+def test_the_marks_of_exercises_are_escaped_too(monkeypatch, tmp_path):
+    from resnet_course.exercises import progress
+
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
+    progress.record("freezing", "q1", "right")
+    monkeypatch.setattr(sys, "stdout", stream := strict("cp1252"))
+    progress.show()
+    stream.flush()
+    assert b"q1 \\u2713" in stream.buffer.getvalue()
+
+
 class Gone(io.StringIO):
     """A stream whose reader has gone."""
 
