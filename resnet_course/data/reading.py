@@ -91,7 +91,9 @@ def _opened(file: BinaryIO, name: str) -> Image.Image:
     try:
         image = Image.OPEN[found][0](file, "")  # not `Image.open`, which has a limit of its own that warns
     except (SyntaxError, IndexError, TypeError, KeyError, struct.error) as error:
-        raise UnidentifiedImageError(f"is a damaged {found} file: {error}") from None
+        raise UnidentifiedImageError(
+            f"is {found} that cannot be read ({error}); save it as PNG or JPEG"
+        ) from None
     if found == "TIFF" and any(is_raw_tag(tag, image.tag_v2[tag]) for tag in RAW_TAGS if tag in image.tag_v2):
         raise UnidentifiedImageError(_why_not(RAW))
     most = MOST_PIXELS // (2 if found in HUNGRY else 1)
