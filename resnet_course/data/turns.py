@@ -29,6 +29,8 @@ class Turns:
         with self.queue, self.changed:
             self.changed.wait_for(lambda: self.used == 0 or self.used + size <= self.most)
             self.used += size
+        if size > self.most:
+            _give_back()  # what other threads left
         try:
             yield
         finally:
