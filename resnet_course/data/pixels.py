@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-STRIP = 1 << 21  # pixels that are converted at a time
+STRIP = 1 << 19  # pixels that are converted at a time
 KEPT = 3  # times `at_least` that is left, because the last step of shrinking is the better one
 LEGAL = (
     "legal are 0..1 (floats), 0..255 (the brightest at least 16, unless integers) "
