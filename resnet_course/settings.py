@@ -66,6 +66,8 @@ class Settings:
             )
         if self.data == "folder:":
             raise SettingsError("data source is 'folder:' with no path; write folder:PATH")
+        if self.data.startswith("folder:"):
+            _expanded("data folder", self.data.removeprefix("folder:"))  # refuses one that cannot be
         if self.weights not in WEIGHTS_SOURCES and not _expanded("weights source", self.weights).is_file():
             raise SettingsError(
                 f"weights source is {self.weights!r}, which is no file; it must be one of: "

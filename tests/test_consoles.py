@@ -61,7 +61,9 @@ def images(tmp_path_factory, names):
             except OSError:
                 continue
             for each in range(8):
-                shade = np.random.default_rng([each, len(split)]).integers(60 * number, 60 * number + 90, (32, 32, 3))
+                shade = np.random.default_rng([each, len(split)]).integers(
+                    60 * number, 60 * number + 90, (32, 32, 3)
+                )
                 Image.fromarray(shade.astype(np.uint8)).save(folder / split / label / f"é{each}.png")
     return folder
 
