@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from figure_kinds import KINDS, history, images
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager, rc_context
 from matplotlib.text import Text
 
@@ -158,6 +160,47 @@ def test_what_the_font_lacks_comes_from_another_that_is_installed(capsys):
     assert not [warning for warning in caught if "Glyph" in str(warning.message)]
     assert figure._suptitle.get_fontfamily() == ["sans-serif"], "what needs no other font gets none"
     assert capsys.readouterr().err == ""
+
+
+def font_with(path, name, characters):
+    """A font whose characters are all squares."""
+    names = [".notdef", *(f"u{ord(each):04X}" for each in characters)]
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for point in ((100, 700), (700, 700), (700, 0)):
+        pen.lineTo(point)
+    pen.closePath()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(each): glyph for each, glyph in zip(characters, names[1:], strict=True)})
+    builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (800, 100)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": name, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+    return path
+
+
+def test_as_few_fonts_as_are_needed_come_from_those_that_are_installed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    for name, characters in (("Course Noto Snow", "雪豹"), ("Course Korean", "눈표범"), ("A", "雪")):
+        font_manager.fontManager.addfont(font_with(tmp_path / f"{name}.ttf", name, characters))
+    texts._fonts.cache_clear()
+    try:
+        figure = plots.confusion(torch.tensor([[8, 2], [1, 9]]), ("雪豹", "눈표범 a"), "雪豹 and 눈")
+        labels = figure.axes[0].get_xticklabels()
+        assert labels[0].get_fontfamily() == ["sans-serif", "Course Noto Snow"]
+        assert labels[1].get_fontfamily() == ["sans-serif", "Course Korean"]
+        assert figure._suptitle.get_fontfamily() == ["sans-serif", "Course Noto Snow", "Course Korean"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plt.Figure.draw(figure, figure.canvas.get_renderer())  # without what keeps warnings back
+        assert capsys.readouterr().err == ""
+    finally:
+        texts._fonts.cache_clear()
+        texts._of_family.cache_clear()
 
 
 def test_a_font_that_the_learner_has_chosen_is_looked_at_too(monkeypatch):
