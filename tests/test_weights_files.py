@@ -197,6 +197,10 @@ BAD = {
         {"student": STATE, "teacher": OTHER},
         "2 networks, with names that begin with 'student.', 'teacher.'",
     ),
+    "one without a prefix": (
+        STATE | prefixed("teacher.", OTHER),
+        "2 networks, with names that begin with no prefix, 'teacher.'",
+    ),
     "two encoders": (
         prefixed("module.encoder_q.") | prefixed("module.encoder_k.", OTHER),
         "holds 2 networks, with names that begin with 'module.encoder_q.', 'module.encoder_k.'",

@@ -92,7 +92,9 @@ def _the_one(found: Mapping[str, Tensor], prefixes: list[str], where: str) -> st
     if len(own) > 1 and all(_same(found, own[0], other) for other in own[1:]):
         own = own[:1]  # one network under two names
     if len(own) > 1:
-        named = ", ".join(repr(prefix) for prefix in own[:4]) + (", …" if len(own) > 4 else "")
+        named = ", ".join(repr(prefix) if prefix else "no prefix" for prefix in own[:4]) + (
+            ", …" if len(own) > 4 else ""
+        )
         raise WeightsError(
             f"{where} holds {len(own)} networks, with names that begin with {named}; save the state dict of "
             "the one you want"
