@@ -85,10 +85,18 @@ def _strips(size: tuple[int, int], factor: int = 1) -> list[tuple[int, int]]:
 
 def _in_strips(size: tuple[int, int], factor: int, strip: Callable[[int, int], Image.Image]) -> Image.Image:
     """The image of all strips, shrunk by `factor`. strip: returns some rows in RGB or grey."""
-    result = Image.new("RGB", (-(-size[0] // factor), -(-size[1] // factor)))
-    for top, bottom in _strips(size, factor):
+
+    def shrunk(top: int, bottom: int) -> Image.Image:
         part = strip(top, bottom)
-        result.paste(part.reduce(factor) if factor > 1 else part, (0, top // factor))
+        return part.reduce(factor) if factor > 1 else part
+
+    strips = _strips(size, factor)
+    if len(strips) == 1:
+        part = shrunk(*strips[0])
+        return part if part.mode == "RGB" else part.convert("RGB")
+    result = Image.new("RGB", (-(-size[0] // factor), -(-size[1] // factor)))
+    for top, bottom in strips:
+        result.paste(shrunk(top, bottom), (0, top // factor))
     return result
 
 

@@ -35,12 +35,8 @@ from resnet_course.data.turns import Turns
 ImageSource = str | PathLike | bytes | Image.Image | np.ndarray
 
 MOST_PIXELS = 256_000_000  # of a file: what the largest cameras of phones make, and a little more
-HUNGRY = {
-    "WEBP": 16,
-    "AVIF": 10,
-    "HEIF": 10,
-    "JPEG2000": 20,
-}  # bytes a pixel while decoding; half as many pixels
+# Bytes a pixel that some decoders take; of their formats half as many pixels are read.
+HUNGRY = {"WEBP": 16, "AVIF": 10, "HEIF": 10, "JPEG2000": 20}
 LONGEST = 16  # times its shorter side is how long `shrink` leaves an image
 TRANSPOSE = Image.Transpose
 TURNS = {  # by EXIF's number
