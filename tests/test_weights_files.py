@@ -347,7 +347,10 @@ FILES = {
     "h5": (b"\x89HDF\r\n\x1a\n" + bytes(90), "it is an HDF5 file, as Keras writes"),
     "keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "it is a Keras model"),
     "npz": (zipped("a.npy", "b.npy"), "it is a file of numpy arrays"),
-    "zipped weights": (zipped("resnet18.pth"), "torch.save did not write, which holds 'resnet18.pth'"),
+    "zipped weights": (
+        zipped("resnet18.pth"),
+        "it is a zip archive, which holds 'resnet18.pth'; unpack it first",
+    ),
     "npy": (b"\x93NUMPY\x01\x00", "it is an array of numpy"),
     "gzip": (b"\x1f\x8b\x08\x00" + bytes(20), "it is packed with gzip; unpack it first"),
     "tar": (bytes(257) + b"ustar" + bytes(250), "it is a tar archive; unpack it first"),

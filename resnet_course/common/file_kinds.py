@@ -82,8 +82,8 @@ def _kind_of_zip(path: Path) -> str | None:
         return "a program of torch.export; save the state_dict() of the network that it was made from"
     if names and all(name.endswith(".npy") for name in names):
         return "a file of numpy arrays (npz)"
-    held = f", which holds {names[0]!r}" if names else ""
-    return f"a zip archive that torch.save did not write{held}; unpack it first"
+    files = [name for name in names if not name.endswith("/")]
+    return f"a zip archive{f', which holds {files[0]!r}' if files else ''}; unpack it first"
 
 
 def _kind_of_protobuf(file: BinaryIO, size: int) -> str | None:
