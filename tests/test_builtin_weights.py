@@ -12,7 +12,7 @@ from resnet_course.resnet import resnet18
 from resnet_course.training import fit
 from resnet_course.transfer import BUILTIN_FILE, load_weights
 
-RECIPE = replace(REDUCED, epochs=12, batch_size=20, learning_rate=3e-3)
+RECIPE = replace(REDUCED, epochs=3, batch_size=20, learning_rate=3e-3)
 
 
 def test_the_file_is_small_and_fits():
@@ -25,20 +25,16 @@ def test_the_file_is_small_and_fits():
     )
 
 
-def test_twenty_pictures_a_class_are_worth_ten_points_more_than_from_random():
-    test = shapes.draw(1_000, seed=2_000_000)
-    gains = []
-    for seed in range(2):
-        train, val = shapes.draw(200, seed), shapes.draw(50, seed + 500)
-        accuracy = {}
-        for pretrained in (True, False):
-            torch.manual_seed(seed)
-            model = resnet18(10, width=16)
-            if pretrained:
-                state = load_weights("builtin")
-                trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-                model.load_state_dict(trunk, strict=False)
-            fit(model, train, val, replace(RECIPE, seed=seed))
-            accuracy[pretrained] = evaluate(model, test, RECIPE).accuracy
-        gains.append(accuracy[True] - accuracy[False])
-    assert sum(gains) / len(gains) > 0.10, gains
+def test_twenty_pictures_a_class_are_worth_far_more_than_from_random():
+    train, val, test = shapes.draw(200, 0), shapes.draw(50, 500), shapes.draw(500, 2_000_000)
+    accuracy = {}
+    for pretrained in (True, False):
+        torch.manual_seed(0)
+        model = resnet18(10, width=16)
+        if pretrained:
+            state = load_weights("builtin")
+            trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+            model.load_state_dict(trunk, strict=False)
+        fit(model, train, val, RECIPE)
+        accuracy[pretrained] = evaluate(model, test, RECIPE).accuracy
+    assert accuracy[True] - accuracy[False] > 0.30, accuracy

@@ -53,7 +53,7 @@ def noise(count, seed=0):
 
 def network(where="cpu", train_from="layer4"):
     torch.manual_seed(0)
-    return freeze(resnet18(2, width=4, dropout=0.2), train_from).to(where)
+    return freeze(resnet18(2, width=8, dropout=0.2), train_from).to(where)
 
 
 def on_cpu(function):

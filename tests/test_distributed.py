@@ -125,6 +125,7 @@ def runs(script, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_with_the_same_batches(runs):
     one, two = runs[1] / "whole", runs[2] / "whole"
     for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
@@ -134,12 +135,14 @@ def test_two_processes_give_the_losses_of_one_with_the_same_batches(runs):
         assert torch.allclose(tensor, others[name], atol=1e-3), name
 
 
+@pytest.mark.slow
 def test_a_program_that_only_calls_fit_trains_in_all_its_processes_each_time(runs):
     said = {count: (runs[count] / "said").read_text(encoding="utf-8") for count in (1, 2)}
     assert said[2].count("2 processes train together") == 3 and "processes" not in said[1]
     assert said[2].count("epoch 1/1: ") == 1, "only the first process speaks"
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_another_number_of_processes(script, runs):
     stopped = runs[2] / "stopped"
     assert len(epochs(stopped)) == STOPPED
@@ -147,6 +150,7 @@ def test_training_goes_on_with_another_number_of_processes(script, runs):
     assert values(stopped, "train_loss") == pytest.approx(values(runs[1] / "whole", "train_loss"), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_features_are_made_once_and_batchnorm_in_training_mode_makes_a_difference(runs):
     for count in (1, 2):
         assert len(list((runs[count] / "cached" / "home" / "features").glob("*.npy"))) == 2
@@ -154,6 +158,7 @@ def test_features_are_made_once_and_batchnorm_in_training_mode_makes_a_differenc
     assert one != pytest.approx(two, abs=1e-4) and one == pytest.approx(two, abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_path):
     run = subprocess.Popen(
         command(script, 2, (tmp_path, "frozen", 10_000, -1)),

@@ -198,22 +198,28 @@ def answer(pictures, views, size, part, number):
     assert SIZES[formula] in said(ex.q2, answer)
 
 
+@pytest.fixture(scope="module")
+def network():
+    from resnet_course.resnet import resnet18
+
+    return resnet18(1)
+
+
 @pytest.mark.parametrize("train_from", ["layer1", "layer2", "layer3", "layer4", "fc"])
 @pytest.mark.parametrize("size", [32, 96, 100, 225])
-def test_the_right_size_is_the_size_of_the_file(train_from, size, tmp_path):
+def test_the_right_size_is_the_size_of_the_file(network, train_from, size, tmp_path):
     from dataclasses import replace
 
     from resnet_course.data import ImageSet
     from resnet_course.features import cache_features
     from resnet_course.recipes import REDUCED
-    from resnet_course.resnet import resnet18
     from resnet_course.transfer import freeze
 
     pictures = ImageSet(
         torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), ("a",), "black"
     )
     recipe = replace(REDUCED, image_size=size, train_from=train_from, augmentation="flip")
-    found = cache_features(freeze(resnet18(1), train_from), pictures, recipe, tmp_path, views=2)
+    found = cache_features(freeze(network, train_from), pictures, recipe, tmp_path, views=2)
     assert math.prod(found.file.shape) * found.file.dtype.itemsize == answer_of(ex.q2.source)(
         2, 2, size, train_from, 2
     )

@@ -155,6 +155,7 @@ def home(tmp_path):
     return tmp_path / "home"
 
 
+@pytest.mark.slow
 def test_four_processes_in_one_home_lose_nothing_in_twenty_rounds(home, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("RESNET_COURSE_HOME", str(home))

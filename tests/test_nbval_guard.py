@@ -34,6 +34,8 @@ SLOW = {  # run with a cell time-out of two seconds
 }
 PASSED, SKIPPED = ("passed", ""), "skipped"
 
+pytestmark = pytest.mark.slow  # two times pytest, and six kernels
+
 
 def write_notebook(path: Path, sources: list[str]) -> None:
     kind = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
@@ -42,7 +44,9 @@ def write_notebook(path: Path, sources: list[str]) -> None:
     path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
-def start_pytest(folder: Path, notebooks: dict[str, list[str]], cell_timeout: int) -> subprocess.Popen:
+def start_pytest(
+    folder: Path, notebooks: dict[str, list[str]], cell_timeout: int, *more: str
+) -> subprocess.Popen:
     """Start pytest on notebooks in a folder configured as the course is, for a user with an empty home."""
     for name in ("home", "temporary"):
         (folder / name).mkdir()
@@ -57,7 +61,8 @@ def start_pytest(folder: Path, notebooks: dict[str, list[str]], cell_timeout: in
     environment["RESNET_COURSE_MODE"], environment["RESNET_COURSE_DATA"] = "full", "cifar10"
     environment["RESNET_COURSE_TEST_IMAGES"], environment["RESNET_COURSE_TEST_WEIGHTS"] = "kept", "none"
     words = ["-p", "no:cacheprovider", "--color=no", "--junitxml=report.xml"]
-    words += [f"--nbval-cell-timeout={cell_timeout}", *(f"{name}.ipynb" for name in notebooks)]
+    words += [f"--nbval-cell-timeout={cell_timeout}", *more]
+    words += [f"{name}.ipynb" for name in notebooks]
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", *words],
         cwd=folder,
@@ -72,7 +77,7 @@ def start_pytest(folder: Path, notebooks: dict[str, list[str]], cell_timeout: in
 def runs(tmp_path_factory):
     """The folders of a quick and a slow run, which go on at the same time, and what they printed."""
     folders = [tmp_path_factory.mktemp("quick"), tmp_path_factory.mktemp("slow")]
-    processes = [start_pytest(folders[0], QUICK, 600), start_pytest(folders[1], SLOW, 2)]
+    processes = [start_pytest(folders[0], QUICK, 600), start_pytest(folders[1], SLOW, 2, "-n0")]
     try:
         printed = [process.communicate(timeout=300)[0] for process in processes]
     finally:

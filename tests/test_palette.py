@@ -114,6 +114,7 @@ def test_in_every_figure_text_has_four_and_a_half_to_one_and_lines_three(kind, b
     dark = {**plt.style.library["dark_background"], "axes.facecolor": DARK, "figure.facecolor": DARK}
     with matplotlib.rc_context(dark if background == DARK else {}):
         figure = KINDS[kind](0.5)
+        figure.set_layout_engine("none")  # colours do not depend on the places, which take longest
         figure.canvas.draw()
         for text in figure.findobj(Text):
             if text.get_text() and text.get_visible() and text not in cells(figure):

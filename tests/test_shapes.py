@@ -1,5 +1,6 @@
 """The drawn images: the same everywhere, balanced, neither too easy nor told by their colours."""
 
+import functools
 import hashlib
 
 import pytest
@@ -44,9 +45,15 @@ def test_an_unknown_class_is_an_error_that_lists_the_known():
         shapes.draw(10, 0, ("circle", "cat"))
 
 
+@functools.cache
+def drawn():
+    """Images to learn from and images to test with."""
+    return shapes.draw(4_000, 1), shapes.draw(2_000, 2)
+
+
 def linear_accuracy(features, weight_decay):
     """The test accuracy of logistic regression on what `features` makes of an image set."""
-    train, test = shapes.draw(4_000, 1), shapes.draw(2_000, 2)
+    train, test = drawn()
     x, test_x = features(train.images.float() / 255), features(test.images.float() / 255)
     mean, std = x.mean(0), x.std(0) + 1e-3
     x, test_x = (x - mean) / std, (test_x - mean) / std
@@ -65,8 +72,8 @@ def linear_accuracy(features, weight_decay):
 
 
 def test_a_linear_model_on_raw_pixels_stays_below_60_per_cent():
-    accuracies = [linear_accuracy(lambda x: x.flatten(1), weight_decay) for weight_decay in (0.1, 1.0)]
-    assert 0.15 < max(accuracies) < 0.60, accuracies
+    accuracy = linear_accuracy(lambda x: x.flatten(1), weight_decay=1.0)  # with 0.1 it is no better
+    assert 0.15 < accuracy < 0.60
 
 
 def test_colours_alone_say_next_to_nothing():

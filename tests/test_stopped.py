@@ -35,15 +35,22 @@ def die_at(patch, call, error=Killed):
     patch.setattr(folder, "write_atomically", dying(folder.write_atomically))
 
 
+@pytest.fixture(scope="module")
+def whole(sets, tmp_path_factory):
+    """The losses of a training in two phases that nobody stops, and its network."""
+    model = fresh_model()
+    return losses(fit(model, *sets, PHASES, home=tmp_path_factory.mktemp("whole"))), model
+
+
 @pytest.mark.parametrize("call", range(4, 10))  # of epochs 2 and 3, around the end of the first phase
-def test_a_kill_between_any_two_files_changes_nothing(sets, tmp_path, call):
-    whole = fit(expected := fresh_model(), *sets, PHASES, home=tmp_path)
+def test_a_kill_between_any_two_files_changes_nothing(sets, whole, tmp_path, call):
+    expected_losses, expected = whole
     with pytest.MonkeyPatch.context() as patch:
         die_at(patch, call)
         with pytest.raises(Killed):
             fit(fresh_model(), *sets, PHASES, tmp_path / "out", home=tmp_path)
     resumed = fit(model := fresh_model(), *sets, PHASES, tmp_path / "out", resume=True, home=tmp_path)
-    assert losses(resumed) == pytest.approx(losses(whole), abs=1e-5)
+    assert losses(resumed) == pytest.approx(expected_losses, abs=1e-5)
     for name, tensor in expected.state_dict().items():
         assert torch.allclose(model.state_dict()[name], tensor, atol=1e-5), name
     best = checkpoint.load(tmp_path / "out" / "best.pt")
@@ -51,8 +58,14 @@ def test_a_kill_between_any_two_files_changes_nothing(sets, tmp_path, call):
     assert json.loads((tmp_path / "out" / "history.json").read_text()) == resumed.epochs
 
 
+@pytest.fixture(scope="module")
+def whole_tiny(sets):
+    """The losses of a training in one phase that nobody stops."""
+    return losses(fit(fresh_model(), *sets, TINY))
+
+
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_a_stop_while_files_are_written_loses_nothing(sets, tmp_path, call):
+def test_a_stop_while_files_are_written_loses_nothing(sets, whole_tiny, tmp_path, call):
     with pytest.MonkeyPatch.context() as patch:
         die_at(patch, call, KeyboardInterrupt)
         stopped = fit(model := fresh_model(), *sets, TINY, tmp_path)
@@ -60,9 +73,8 @@ def test_a_stop_while_files_are_written_loses_nothing(sets, tmp_path, call):
     best = checkpoint.load(tmp_path / "best.pt")
     assert torch.equal(best.state_dict["fc.weight"], model.fc.weight)
     assert best.metrics["best_val_accuracy"] == stopped.best["val_accuracy"]
-    whole = fit(fresh_model(), *sets, TINY)
     resumed = fit(fresh_model(), *sets, TINY, tmp_path, resume=True)
-    assert losses(resumed) == pytest.approx(losses(whole), abs=1e-5)
+    assert losses(resumed) == pytest.approx(whole_tiny, abs=1e-5)
 
 
 def test_a_stop_while_an_epoch_is_recorded_pairs_no_label_with_older_weights(sets, tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def test_plateau_is_torchs_reduce_on_plateau(seed):
 
 def test_fit_learns_and_leaves_the_best_epoch_in_eval_mode(sets, tmp_path):
     train, val = sets
-    model = fresh_model(width=16)
+    model = fresh_model()
     history = fit(model, train, val, replace(TINY, epochs=6, dropout=0.0), tmp_path)
     assert history.best["val_accuracy"] > 0.8, "dark and bright are told apart"
     assert not model.training
@@ -225,7 +225,7 @@ def test_fit_linear_finds_the_optimum_whatever_the_scale_of_the_features():
     x = (features - features.mean(0)) / features.std(0)
     weight, bias = torch.zeros(3, 5, requires_grad=True), torch.zeros(3, requires_grad=True)
     optimizer = torch.optim.SGD([weight, bias], lr=0.5)
-    for _ in range(3000):
+    for _ in range(1000):
         loss = F.cross_entropy(x @ weight.T + bias, labels) + 0.5e-3 * weight.square().sum()
         optimizer.zero_grad()
         loss.backward()
@@ -352,14 +352,19 @@ def test_a_checkpoint_has_the_size_at_which_its_network_learned(
     assert ("evaluate with image_size=32" in capsys.readouterr().err) == (size == 32)
 
 
+@pytest.fixture(scope="module")
+def whole(sets, tmp_path_factory):
+    """The losses of a training in two phases that nobody stops."""
+    return losses(fit(fresh_model(), *sets, PHASES, home=tmp_path_factory.mktemp("whole")))
+
+
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
-def test_phases_resume_wherever_they_were_stopped(sets, tmp_path, monkeypatch, stop_after):
-    whole = fit(fresh_model(), *sets, PHASES, home=tmp_path)
+def test_phases_resume_wherever_they_were_stopped(sets, whole, tmp_path, monkeypatch, stop_after):
     with monkeypatch.context() as patch:
         stop_before_epoch(patch, stop_after + 1)
         assert fit(fresh_model(), *sets, PHASES, tmp_path / "out", home=tmp_path).interrupted
     resumed = fit(fresh_model(), *sets, PHASES, tmp_path / "out", resume=True, home=tmp_path)
-    assert losses(resumed) == pytest.approx(losses(whole), abs=1e-5)
+    assert losses(resumed) == pytest.approx(whole, abs=1e-5)
 
 
 def test_features_go_to_the_home_of_the_settings_if_no_other_is_named(sets, tmp_path, monkeypatch):
