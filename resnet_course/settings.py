@@ -22,6 +22,7 @@ MODES = ("reduced", "laptop", "full")
 DATA_SOURCES = ("auto", "cifar10", "shapes")  # or folder:PATH; the room data has a function for each
 WEIGHTS_SOURCES = ("auto", "imagenet", "builtin", "none")  # or a path; transfer has a function for each
 DEVICES = ("auto", "cpu", "cuda", "mps")
+MOST_THREADS = 4096  # more than any computer has, and few enough for PyTorch to count
 HIGHEST_SEED = 2**32 - 1  # what every library that takes seeds accepts
 
 
@@ -65,6 +66,8 @@ class Settings:
             )
         if self.data == "folder:":
             raise SettingsError("data source is 'folder:' with no path; write folder:PATH")
+        if self.data.startswith("folder:"):
+            _expanded("data folder", self.data.removeprefix("folder:"))  # refuses one that cannot be
         if self.weights not in WEIGHTS_SOURCES and not _expanded("weights source", self.weights).is_file():
             raise SettingsError(
                 f"weights source is {self.weights!r}, which is no file; it must be one of: "
@@ -76,6 +79,8 @@ class Settings:
             )
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise SettingsError(f"threads is {_shown(self.threads)}; it must be a whole number from 1 on")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise SettingsError(f"threads is {_shown(self.threads)}; it must be at most {MOST_THREADS}")
         if not isinstance(self.shorter_side, int) or not 16 <= self.shorter_side <= 4096:
             raise SettingsError(
                 f"shorter_side is {_shown(self.shorter_side)}; it must be a whole number from 16 to 4096"
@@ -155,7 +160,7 @@ def _expanded(name: str, path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # there is no such user
         raise SettingsError(
-            f"{name} is {path!r}, but no home of that user is known; write the path out"
+            f"{name} is {path!r}, but no home directory of that user is known; write the path out"
         ) from None
 
 

@@ -22,7 +22,7 @@ def images():
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return stack(8, width=4)
+    return stack(8, width=8)
 
 
 def test_the_walk_through_resnet18_is_the_published_table():
@@ -97,7 +97,7 @@ def test_a_removed_block_lets_its_input_pass(model, images):
 
 
 def test_a_plain_block_that_changes_the_shape_cannot_go(images):
-    plain = stack(14, skip=False, width=4)
+    plain = stack(14, skip=False, width=8)
     assert anatomy.removable_blocks(plain) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1"]
     assert anatomy.without_block(plain, "layer2.1")(images).shape == (4, 10)
     with pytest.raises(ArgumentError, match=r"layer2\.0 changes the shape, .* removable are: layer1\.0"):
@@ -113,7 +113,7 @@ def test_latencies_are_medians_of_rounds_in_which_the_networks_take_turns(model,
         return [next(seconds)]
 
     monkeypatch.setattr(anatomy.machine, "seconds", seconds_of)
-    models = {"ten": model, "five": stack(8, width=4, num_classes=5)}
+    models = {"ten": model, "five": stack(8, width=8, num_classes=5)}
     assert anatomy.latencies(models, 32, rounds=3) == pytest.approx({"ten": 2.0, "five": 20.0})
     assert shapes == [(1, 10), (1, 5)] * 4
 

@@ -164,6 +164,31 @@ def test_truncated_archive_put_there_by_hand_is_replaced(tmp_path, root, archive
     assert f"{ARCHIVE} is not the file it should be" in capsys.readouterr().err
 
 
+def test_what_is_on_the_disk_is_verified_by_its_bytes(tmp_path, root, archive):
+    """Before, doctor looked at names and at the archive's size alone."""
+    assert cifar10.state(tmp_path) == "missing"
+    (root / ARCHIVE).write_bytes(archive[:-1])
+    assert cifar10.state(tmp_path) == f"cut short: {root / ARCHIVE}"
+    (root / ARCHIVE).write_bytes(bytes([archive[0] ^ 1]) + archive[1:])
+    assert cifar10.state(tmp_path) == f"damaged: {root / ARCHIVE}"
+    (root / ARCHIVE).write_bytes(archive)
+    assert cifar10.state(tmp_path) == "whole"
+    cifar10.load(tmp_path)
+    (root / ARCHIVE).unlink()
+    assert cifar10.state(tmp_path) == "whole", "the folder is enough"
+    for name in ("data_batch_3", "test_batch", "batches.meta"):
+        path = root / FOLDER / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1])
+        assert cifar10.state(tmp_path) == f"damaged: {path}"
+        path.unlink()
+        assert cifar10.state(tmp_path) == f"incomplete: {root / FOLDER}"
+        path.write_bytes(content)
+    (root / FOLDER / "data_batch_1").write_bytes(b"x")
+    (root / ARCHIVE).write_bytes(archive)
+    assert cifar10.state(tmp_path) == "whole", "the archive repairs the folder"
+
+
 def test_folder_needs_no_archive(tmp_path, mirror):
     cifar10.load(tmp_path)
     (tmp_path / "data" / ARCHIVE).unlink()

@@ -94,6 +94,34 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_nothing(tmp_path
     assert visible(tmp_path) == []
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("hide", ["no", "another error", "two others", "no context", "not at all"])
+def test_the_disks_error_is_found_however_the_writer_hides_it(tmp_path, code, hide):
+    def write(file):
+        file.write(b"half")
+        try:
+            file.error = OSError(code, os.strerror(code))  # as its write notes and raises it
+            raise file.error
+        except OSError as error:
+            if hide == "no":
+                raise
+            if hide == "another error":
+                raise ValueError("unexpected pos 64 vs 0") from None
+            if hide == "two others":
+                try:
+                    raise RuntimeError("file write failed") from error
+                except RuntimeError:
+                    raise SystemError("the writer was closed")  # noqa: B904 (as torch does)
+        if hide == "no context":
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    with pytest.raises(OSError) as caught:
+        write_atomically(tmp_path / "last.pt", write)
+    assert (caught.value.errno, caught.value.filename) == (code, str(tmp_path / "last.pt"))
+    assert visible(tmp_path) == []
+    assert files.in_words(caught.value) == files.FULL[code]
+
+
 def test_an_error_of_torch_that_is_not_the_disks_stays_what_it_is(tmp_path):
     with pytest.raises(RuntimeError, match="must match the size"):
         write_atomically(tmp_path / "x", lambda file: torch.zeros(2) + torch.zeros(3))

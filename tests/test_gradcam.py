@@ -12,7 +12,7 @@ from resnet_course.transfer import freeze, split_at
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    model = resnet18(3, width=4).double()
+    model = resnet18(3, width=8).double()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1)

@@ -25,7 +25,7 @@ def zipped():
 
 
 FILES = {
-    "pets.zip": (zipped(), "is an archive; unpack it first and give the folder that comes out: DIR/train/"),
+    "pets.zip": (zipped(), "is an archive; unpack it first and give the folder that comes out; the layout"),
     "pets.tar.gz": (packed("w:gz"), "is an archive; unpack it first"),
     "pets.tar": (packed("w"), "is an archive; unpack it first"),
     "pets": (packed("w:xz"), "is an archive; unpack it first"),
@@ -33,7 +33,7 @@ FILES = {
     "pets.7z": (b"7z\xbc\xaf\x27\x1c", "is an archive; unpack it first"),
     "pets.rar": (b"Rar!\x1a\x07", "is an archive; unpack it first"),
     "cifar-10-python.tar.gz": (packed("w:gz"), "and take --data cifar10"),
-    "1.png": (b"\x89PNG", "is a file, not a folder; give the folder that holds the classes"),
+    "1.png": (b"\x89PNG", "is a file, not a folder; the layout is DIR/train/"),
     "empty": (b"", "is a file, not a folder"),
 }
 
@@ -51,7 +51,7 @@ FOLDERS = {
     "batches as bytes": (["data_batch_1.bin", "test_batch.bin"], "which downloads the version for Python"),
     "batches for Matlab": (["data_batch_1.mat"], "which downloads the version for Python"),
     "batches within": (["cifar-10-batches-py/data_batch_1"], "take --data cifar10"),
-    "MNIST": (["train-images-idx3-ubyte.gz"], "holds MNIST's own files (train-images-idx3-ubyte.gz), not images"),
+    "MNIST": (["train-images-idx3-ubyte.gz"], "MNIST's own files (train-images-idx3-ubyte.gz)"),
     "records": (["pets-train.tfrecord-00000-of-00004"], "holds TFRecords"),
     "Parquet": (["train-00000-of-00001.parquet"], "holds Parquet tables"),
     "an archive within": (["pets.zip", "readme.txt"], "holds pets.zip, an archive; unpack it first"),

@@ -188,7 +188,9 @@ def test_without_a_home_the_commands_go_on_and_say_so(capsys, tmp_path, monkeypa
 def test_a_home_of_an_unknown_user_is_one_line(capsys, monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_HOME", "~nobody-of-that-name/x")
     status, _, err = run(capsys, "doctor")
-    assert status == 2 and err.count("\n") == 1 and "no home of that user is known" in err
+    assert status == 2 and err.count("\n") == 1 and "no home directory of that user is known" in err
+    with pytest.raises(SettingsError, match="data folder is '~nobody-of-that-name/x'"):
+        Settings(data="folder:~nobody-of-that-name/x")
     with pytest.raises(SettingsError, match="weights source is '~nobody-of-that-name/x'"):
         Settings(weights="~nobody-of-that-name/x")
 

@@ -115,6 +115,14 @@ def test_a_prediction_takes_whatever_the_classifier_takes(tmp_path):
         assert "says ring, and gives it 75%" in figure.get_suptitle()
 
 
+def test_a_large_picture_is_shown_smaller_with_its_true_size():
+    said = Prediction("ring", 0.75, {"ring": 0.75, "star": 0.25})
+    pixels = np.zeros((3100, 3600), np.uint8)
+    figure = plots.prediction(pixels, torch.zeros(3, 32, 32, dtype=torch.uint8), said)
+    assert figure.axes[0].get_title() == "your image, 3600 × 3100 pixels"
+    assert figure.axes[0].images[0].get_array().shape == (1550, 1800, 3)
+
+
 def test_training_errors_put_plain_left_and_skips_right():
     figure = plots.training_errors({(8, False): history(), (38, True): history((0.8, 0.2))}, "deeper")
     left, right = figure.axes

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training import TINY, fresh_model, losses, sets  # noqa: F401
+from test_training import TINY, fresh_model, losses
 
 from resnet_course.recipes import FULL, LAPTOP, REDUCED, Recipe, RecipeError
 from resnet_course.resnet import resnet18, stack
@@ -22,7 +22,7 @@ def moved(model, before):
     return {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_the_recipe_freezes_whatever_the_model_was(sets):  # noqa: F811
+def test_the_recipe_freezes_whatever_the_model_was(sets):
     model = fresh_model()  # nothing is frozen
     before = weights(model)
     fit(model, *sets, replace(TINY, epochs=1, train_from="layer4"))
@@ -34,7 +34,7 @@ def test_the_recipe_freezes_whatever_the_model_was(sets):  # noqa: F811
     assert {"conv1", "layer1", "layer4", "fc"} <= moved(model, before)
 
 
-def test_the_recipe_decides_whether_frozen_batchnorm_moves(sets):  # noqa: F811
+def test_the_recipe_decides_whether_frozen_batchnorm_moves(sets):
     model = freeze(fresh_model(), "layer4")
     mean = model.layer1[0].bn1.running_mean.clone()
     fit(model, *sets, replace(TINY, epochs=1, train_from="layer4"))
@@ -43,7 +43,7 @@ def test_the_recipe_decides_whether_frozen_batchnorm_moves(sets):  # noqa: F811
     assert not torch.equal(model.layer1[0].bn1.running_mean, mean)
 
 
-def test_the_recipe_decides_on_dropout(sets):  # noqa: F811
+def test_the_recipe_decides_on_dropout(sets):
     def trained(built_with, recipe):
         torch.manual_seed(0)
         return losses(fit(resnet18(2, 8, dropout=built_with), *sets, replace(recipe, epochs=1)))
@@ -51,7 +51,7 @@ def test_the_recipe_decides_on_dropout(sets):  # noqa: F811
     assert trained(0.0, TINY) == trained(0.5, TINY) != trained(0.0, replace(TINY, dropout=0.0))
 
 
-def test_a_change_of_the_model_is_said(sets, capsys):  # noqa: F811
+def test_a_change_of_the_model_is_said(sets, capsys):
     fit(freeze(fresh_model(), "fc"), *sets, replace(TINY, epochs=1, dropout=0.25))
     assert "dropout 0.25" in capsys.readouterr().err
     fit(fresh_model(), *sets, replace(TINY, epochs=1))
@@ -59,14 +59,14 @@ def test_a_change_of_the_model_is_said(sets, capsys):  # noqa: F811
 
 
 @pytest.mark.parametrize("changes", [{"dropout": 0.5}, {"train_from": "layer3"}])
-def test_a_model_that_cannot_follow_its_recipe_is_refused_in_one_line(sets, changes):  # noqa: F811
+def test_a_model_that_cannot_follow_its_recipe_is_refused_in_one_line(sets, changes):
     with pytest.raises(ValueError) as error:
         plain = replace(TINY, epochs=1, dropout=0.0)
         fit(stack(8, width=8, num_classes=2), *sets, replace(plain, **changes))
     assert "\n" not in str(error.value) and next(iter(changes)) in str(error.value)
 
 
-def test_the_default_recipe_of_build_model_and_of_fit_agree(sets):  # noqa: F811
+def test_the_default_recipe_of_build_model_and_of_fit_agree(sets):
     """build_model freezes up to layer4 and drops half by default, a Recipe neither: the recipe wins."""
     torch.manual_seed(0)
     model = build_model(2, "builtin")
@@ -97,7 +97,7 @@ def test_one_epoch_of_a_recipe_with_one_phase_is_that_recipe():
     assert LAPTOP.with_epochs(LAPTOP.epochs) == LAPTOP and FULL.with_epochs(FULL.all_epochs) == FULL
 
 
-def test_a_seed_is_that_of_all_phases(sets):  # noqa: F811
+def test_a_seed_is_that_of_all_phases(sets):
     assert [phase.seed for phase in replace(FULL, seed=5).phases] == [5, 5]
     short = two_phases(seed=1)
     short = replace(short, epochs=1, first=replace(short.first, epochs=1, seed=0))
@@ -106,7 +106,7 @@ def test_a_seed_is_that_of_all_phases(sets):  # noqa: F811
     assert first[0] == alone != first[1]
 
 
-def test_the_two_phases_do_not_draw_the_same_order(sets, monkeypatch):  # noqa: F811
+def test_the_two_phases_do_not_draw_the_same_order(sets, monkeypatch):
     orders, train_epoch = [], loop.train_epoch
 
     def watch(network, batches, *arguments, **options):
@@ -139,7 +139,7 @@ class _Bar:
         pass
 
 
-def test_no_step_of_a_schedule_is_wasted(sets, monkeypatch):  # noqa: F811
+def test_no_step_of_a_schedule_is_wasted(sets, monkeypatch):
     rates, step = [], torch.optim.AdamW.step
     monkeypatch.setattr(
         torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self)

@@ -68,6 +68,7 @@ def test_every_variable_is_read(tmp_path):
         ("SEED", "1.5", "seed is '1.5'; it must be a whole number from 0 to 4294967295"),
         ("DEVICE", "gpu", "device is 'gpu'; it must be one of: auto, cpu, cuda, mps"),
         ("THREADS", "0", "threads is 0; it must be a whole number from 1 on"),
+        ("THREADS", "99999999999", "threads is 99999999999; it must be at most 4096"),
         ("THREADS", "two", "threads is 'two'; it must be a whole number from 1 on"),
     ],
 )

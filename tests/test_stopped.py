@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training import PHASES, TINY, fresh_model, losses, sets  # noqa: F401
+from test_training import PHASES, TINY, fresh_model, losses
 from torch import nn
 
 from resnet_course.common.files import write_atomically
@@ -36,14 +36,14 @@ def die_at(patch, call, error=Killed):
 
 
 @pytest.fixture(scope="module")
-def whole(sets, tmp_path_factory):  # noqa: F811
+def whole(sets, tmp_path_factory):
     """The losses of a training in two phases that nobody stops, and its network."""
     model = fresh_model()
     return losses(fit(model, *sets, PHASES, home=tmp_path_factory.mktemp("whole"))), model
 
 
 @pytest.mark.parametrize("call", range(4, 10))  # of epochs 2 and 3, around the end of the first phase
-def test_a_kill_between_any_two_files_changes_nothing(sets, whole, tmp_path, call):  # noqa: F811
+def test_a_kill_between_any_two_files_changes_nothing(sets, whole, tmp_path, call):
     expected_losses, expected = whole
     with pytest.MonkeyPatch.context() as patch:
         die_at(patch, call)
@@ -59,13 +59,13 @@ def test_a_kill_between_any_two_files_changes_nothing(sets, whole, tmp_path, cal
 
 
 @pytest.fixture(scope="module")
-def whole_tiny(sets):  # noqa: F811
+def whole_tiny(sets):
     """The losses of a training in one phase that nobody stops."""
     return losses(fit(fresh_model(), *sets, TINY))
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_a_stop_while_files_are_written_loses_nothing(sets, whole_tiny, tmp_path, call):  # noqa: F811
+def test_a_stop_while_files_are_written_loses_nothing(sets, whole_tiny, tmp_path, call):
     with pytest.MonkeyPatch.context() as patch:
         die_at(patch, call, KeyboardInterrupt)
         stopped = fit(model := fresh_model(), *sets, TINY, tmp_path)
@@ -77,7 +77,7 @@ def test_a_stop_while_files_are_written_loses_nothing(sets, whole_tiny, tmp_path
     assert losses(resumed) == pytest.approx(whole_tiny, abs=1e-5)
 
 
-def test_a_stop_while_an_epoch_is_recorded_pairs_no_label_with_older_weights(sets, tmp_path, monkeypatch):  # noqa: F811
+def test_a_stop_while_an_epoch_is_recorded_pairs_no_label_with_older_weights(sets, tmp_path, monkeypatch):
     calls, snapshot = [], state.snapshot
 
     def stopping(model):
@@ -92,7 +92,7 @@ def test_a_stop_while_an_epoch_is_recorded_pairs_no_label_with_older_weights(set
     assert checkpoint.load(tmp_path / "last.pt").training["history"] == stopped.epochs
 
 
-def test_the_seconds_of_a_run_hold_its_trunk_pass(sets, tmp_path, monkeypatch):  # noqa: F811
+def test_the_seconds_of_a_run_hold_its_trunk_pass(sets, tmp_path, monkeypatch):
     clock, cache_features = {"now": 0.0}, phases.cache_features
 
     def slow(*arguments, **options):
@@ -107,14 +107,14 @@ def test_the_seconds_of_a_run_hold_its_trunk_pass(sets, tmp_path, monkeypatch): 
     assert run.seconds == 100.0
 
 
-def test_a_history_without_preparation_is_read(sets):  # noqa: F811
+def test_a_history_without_preparation_is_read(sets):
     assert history.History([{"seconds": 2.0}, {"seconds": 3.0, "preparation_seconds": 4.0}]).seconds == 9.0
 
 
 @pytest.mark.parametrize(
     "make", [lambda: stack(8, width=8, num_classes=2), lambda: stack(8, skip=False, num_classes=2)]
 )
-def test_what_fit_writes_can_be_loaded_whatever_the_network(sets, tmp_path, make):  # noqa: F811
+def test_what_fit_writes_can_be_loaded_whatever_the_network(sets, tmp_path, make):
     torch.manual_seed(0)
     model = make()
     fit(model, *sets, replace(TINY, epochs=1, dropout=0.0), tmp_path)
@@ -137,7 +137,7 @@ class OwnHead(nn.Module):
         return self.last(x * self.scale)
 
 
-def test_a_network_that_could_not_be_rebuilt_is_refused_before_the_first_epoch(sets, tmp_path):  # noqa: F811
+def test_a_network_that_could_not_be_rebuilt_is_refused_before_the_first_epoch(sets, tmp_path):
     torch.manual_seed(0)
     model = build_model(2, "builtin")
     model.fc = OwnHead(model.fc.in_features)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from resnet_course import training
-from resnet_course.data import DataError, ImageSet, Splits, split_off
+from resnet_course.data import DataError, Splits
 from resnet_course.evaluation import evaluate
 from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18
@@ -19,16 +19,6 @@ from resnet_course.training.state import Run
 from resnet_course.transfer import freeze
 
 TINY = replace(REDUCED, epochs=4, batch_size=32, dropout=0.5)
-
-
-@pytest.fixture(scope="module")
-def sets():
-    """Dark pictures and bright ones, 128 to train and 32 to validate: any loop that works learns them."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(160) % 2
-    noise = torch.randint(0, 160, (160, 3, 32, 32), generator=generator)
-    images = (noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
-    return split_off(ImageSet(images, labels, ("dark", "bright"), "noise"), 0.2)
 
 
 def fresh_model(width=8):

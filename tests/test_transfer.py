@@ -287,7 +287,7 @@ def test_one_rate_makes_two_groups():
 
 
 def test_a_stack_has_its_own_stages_and_each_its_own_rate():
-    model = stack(8, width=4)
+    model = stack(8, width=8)
     groups = parameter_groups(model, 0.1, layer_decay=0.5)
     rate_of = {id(p): group["rate"] for group in groups for p in group["params"]}
     powers = {"fc": 0, "layer3": 1, "layer2": 2, "layer1": 3, "conv1": 4, "bn1": 4}
@@ -304,7 +304,7 @@ def test_a_network_without_stages_has_one_rate():
 
 
 def test_a_stack_is_trained_whole_or_not_at_all():
-    model, x = stack(8, width=4).eval(), torch.randn(2, 3, 32, 32)
+    model, x = stack(8, width=8).eval(), torch.randn(2, 3, 32, 32)
     trunk, head = split_at(model, "all")
     assert torch.equal(head(trunk(x)), model(x)) and not list(trunk.parameters())
     assert freeze(model.requires_grad_(False), "all") is model and is_frozen(model, "all")
@@ -336,10 +336,10 @@ def test_a_network_is_brought_in_line_with_its_recipe(start):
 
 def test_a_network_that_cannot_follow_its_recipe_is_refused_in_one_line():
     recipe = replace(PLAIN, train_from="all", dropout=0.0)
-    assert apply_recipe(stack(8, width=4), recipe)
+    assert apply_recipe(stack(8, width=8), recipe)
     for changes, part in (({"dropout": 0.5}, "has no dropout"), ({"train_from": "fc"}, "has no maxpool")):
         with pytest.raises(ArgumentError, match=part) as error:
-            apply_recipe(stack(8, width=4), replace(recipe, **changes))
+            apply_recipe(stack(8, width=8), replace(recipe, **changes))
         assert "\n" not in str(error.value)
 
 

@@ -142,6 +142,13 @@ def test_the_courses_own_checkpoints_are_weights_too(tmp_path):
         assert torch.equal(build_model(5, tmp_path / "best.pt").conv1.weight, SOURCE.conv1.weight)
 
 
+def test_a_file_that_holds_itself_a_thousand_times_is_read_quickly(tmp_path):
+    content = {"model": STATE}
+    content |= {f"again {number}": content for number in range(1000)}
+    torch.save(content, tmp_path / "w.pth")
+    assert torch.equal(load_weights(tmp_path / "w.pth")["conv1.weight"], STATE["conv1.weight"])
+
+
 def test_which_of_two_copies_was_taken_is_said(tmp_path, capsys):
     torch.save(GOOD["average beside"], tmp_path / "w.pth")
     load_weights(tmp_path / "w.pth")
@@ -189,6 +196,10 @@ BAD = {
     "teacher and student": (
         {"student": STATE, "teacher": OTHER},
         "2 networks, with names that begin with 'student.', 'teacher.'",
+    ),
+    "one without a prefix": (
+        STATE | prefixed("teacher.", OTHER),
+        "2 networks, with names that begin with no prefix, 'teacher.'",
     ),
     "two encoders": (
         prefixed("module.encoder_q.") | prefixed("module.encoder_k.", OTHER),
@@ -336,7 +347,10 @@ FILES = {
     "h5": (b"\x89HDF\r\n\x1a\n" + bytes(90), "it is an HDF5 file, as Keras writes"),
     "keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "it is a Keras model"),
     "npz": (zipped("a.npy", "b.npy"), "it is a file of numpy arrays"),
-    "zipped weights": (zipped("resnet18.pth"), "torch.save did not write, which holds 'resnet18.pth'"),
+    "zipped weights": (
+        zipped("resnet18.pth"),
+        "it is a zip archive, which holds 'resnet18.pth'; unpack it first",
+    ),
     "npy": (b"\x93NUMPY\x01\x00", "it is an array of numpy"),
     "gzip": (b"\x1f\x8b\x08\x00" + bytes(20), "it is packed with gzip; unpack it first"),
     "tar": (bytes(257) + b"ustar" + bytes(250), "it is a tar archive; unpack it first"),
@@ -345,7 +359,14 @@ FILES = {
     "gguf": (b"GGUF\x03", "it is a GGUF file"),
     "empty": (b"", "it is empty"),
     "png": (b"\x89PNG\r\n\x1a\n", "it is an image (PNG)"),
-    "words": (b"not weights at all", "was not written by torch.save, or is cut short or damaged"),
+    "words": (b"not weights at all", "it is a text file, which begins with 'not weights at all'"),
+    "an answer": (
+        b'{"message": "Not Found"}',
+        'it is a text file, which begins with \'{"message": "Not Found"}\'',
+    ),
+    "XML": (b"<?xml version='1.0'?>\n<Error/>", "it is a text file, which begins with"),
+    "a plain pickle": (pickle.dumps({"conv1.weight": 3}), "it is a pickle of another program"),
+    "noise": (bytes(range(1, 200)) * 9, "was not written by torch.save, or is cut short or damaged"),
 }
 
 

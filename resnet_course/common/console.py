@@ -46,7 +46,14 @@ def complain(text: str) -> None:
     _tell(text, sys.stderr)
 
 
+def print_escaped(text: str) -> None:
+    """Print what was asked for, on stdout: as `print`, but what it cannot write is escaped."""
+    print(printable(text, sys.stdout))
+
+
 def _tell(text: str, stream: TextIO | None) -> None:
+    if stream is None:  # `print` would take stdout, which is for results
+        return
     with contextlib.suppress(OSError, ValueError):  # its reader is gone, its disk full, or it is closed
         print(printable(text, stream), file=stream, flush=True)
 

@@ -27,6 +27,7 @@ BEGINNINGS = (
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; git lfs pull fetches that"),
 )
 WEB_PAGE = "a web page; the download brought a page in place of the file"
+LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # with a pickle of this number torch.save began before 2020
 SAFETENSORS = (
     "a safetensors file; read it with safetensors.torch.load_file and write what comes with torch.save"
 )
@@ -59,7 +60,11 @@ def foreign_kind(path: Path) -> str | None:
             return WEB_PAGE
         if 2 <= int.from_bytes(begin[:8], "little") <= size - 8 and begin[8:9] == b"{":
             return SAFETENSORS
-        return _kind_of_protobuf(file, size)
+        if begin[:1] == b"\x80" and LEGACY not in begin[:30]:
+            return (
+                "a pickle of another program; read it with that program and write what comes with torch.save"
+            )
+        return _kind_of_protobuf(file, size) or _kind_of_text(begin)
 
 
 def _kind_of_zip(path: Path) -> str | None:
@@ -77,8 +82,8 @@ def _kind_of_zip(path: Path) -> str | None:
         return "a program of torch.export; save the state_dict() of the network that it was made from"
     if names and all(name.endswith(".npy") for name in names):
         return "a file of numpy arrays (npz)"
-    held = f", which holds {names[0]!r}" if names else ""
-    return f"a zip archive that torch.save did not write{held}; unpack it first"
+    files = [name for name in names if not name.endswith("/")]
+    return f"a zip archive{f', which holds {files[0]!r}' if files else ''}; unpack it first"
 
 
 def _kind_of_protobuf(file: BinaryIO, size: int) -> str | None:
@@ -97,6 +102,16 @@ def _kind_of_protobuf(file: BinaryIO, size: int) -> str | None:
     if 1 in fields and ONNX_GRAPH in fields:
         return "an ONNX model, which does not keep the names of the tensors; save the network's state_dict()"
     return "a TensorFlow SavedModel" if fields == SAVED_MODEL_FIELDS else None
+
+
+def _kind_of_text(begin: bytes) -> str | None:
+    """Words: a server's answer in place of the file, for example."""
+    try:
+        text = begin[:200].decode("ascii").strip()
+    except UnicodeDecodeError:
+        return None
+    line = text.partition("\n")[0].strip()[:60]
+    return f"a text file, which begins with {line!r}" if line.isprintable() and line else None
 
 
 def _number(file: BinaryIO, at: int) -> tuple[int | None, int]:

@@ -45,7 +45,8 @@ def state(home: Path) -> str:
 
     root = home / "data"
     folder, archive = root / CIFAR10.base_folder, root / CIFAR10.filename
-    files = [(folder / name, md5) for name, md5 in CIFAR10.train_list + CIFAR10.test_list]
+    official = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
+    files = [(folder / name, md5) for name, md5 in official]
     of_archive = inspect(archive, size=SIZE, checksum=f"md5:{MD5}")
     there = [(path, md5) for path, md5 in files if path.is_file()]
     wrong = [path for path, md5 in there if calculate_md5(str(path)) != md5]

@@ -9,100 +9,25 @@ import struct
 from contextlib import suppress
 from pathlib import PurePath
 
-from PIL import Image
+from PIL import Image, features
 
-# What people have and Pillow decodes itself, and the module of Pillow that does; only that one is imported,
-# because importing all takes a second on a slow machine. Others that Pillow knows are left out: EPS, for
-# one, it hands to Ghostscript, a program that a file can program.
-PLUGINS = {
-    "PNG": "Png",
-    "JPEG": "Jpeg",
-    "GIF": "Gif",
-    "BMP": "Bmp",
-    "PPM": "Ppm",
-    "WEBP": "WebP",
-    "TIFF": "Tiff",
-    "AVIF": "Avif",
-    "HEIF": "",  # pillow-heif's
-    "JPEG2000": "Jpeg2K",
-    "QOI": "Qoi",
-    "ICO": "Ico",
-    "TGA": "Tga",
-}
+from resnet_course.data.signatures import (
+    DAMAGED,
+    LIBRARIES,
+    MARKS,
+    NOT_READ,
+    PICTURE_NAME,
+    PLUGINS,
+    RAW,
+    RAW_NAME,
+    TGA_NAME,
+)
+
+__all__ = ["DAMAGED", "FORMATS", "HEAD", "NOT_READ", "RAW", "identify"]
+
 FORMATS = tuple(PLUGINS)
 HEAD = 4096  # bytes of a file that tell its format
-
-RAW = "camera raw"
-RAW_TAGS = (254, 262, 50706)  # entries of a TIFF that may tell
-DAMAGED = "no picture, or damaged"
-_OTHERS = re.findall(
-    r"[^,\s][^,\n]*",
-    """PSD, SVG, PDF, Illustrator, EPS, XCF, EXR, DICOM, FITS, NIfTI, DDS, DjVu, ICNS, CUR, PAM, PFM, MNG,
-    FLIF, BPG, PCX, SGI, WMF, EMF, XPM, XBM, Krita, OpenRaster, JPEG XL, JPEG XR, Radiance HDR, Sun raster""",
-)
-_NEWER = "install a newer Pillow (11.3 or later), then start again"
-# Formats that are known and not read, each with its remedy. `DAMAGED` stands for files that are named like a
-# picture and hold none.
-NOT_READ = {
-    "HEIC": "install pillow-heif, then start again",  # HEIF, where that is not installed
-    "AV1": _NEWER,  # AVIF, where Pillow was built without
-    RAW: "export it as JPEG",
-    DAMAGED: "replace it, or remove it",
-    **dict.fromkeys(_OTHERS, "export it as PNG or JPEG"),
-}
-
-_MARKS: tuple[tuple[int, bytes, str], ...] = (  # where, what, whose
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"GIF87a", "GIF"),
-    (0, b"GIF89a", "GIF"),
-    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG2000"),
-    (0, b"8BPS\0\x01", "PSD"),
-    (0, b"8BPS\0\x02", "PSD"),
-    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-    (0, b"II\xbc\x01", "JPEG XR"),
-    (0, b"gimp xcf ", "XCF"),
-    (0, b"\x76\x2f\x31\x01", "EXR"),
-    (128, b"DICM", "DICOM"),
-    (0, b"SIMPLE  =", "FITS"),
-    (0, b"DDS \x7c\0\0\0", "DDS"),
-    (0, b"AT&TFORM", "DjVu"),
-    (0, b"icns\0", "ICNS"),
-    (0, b"\x8aMNG\r\n\x1a\n", "MNG"),
-    (0, b"FLIF", "FLIF"),
-    (0, b"BPG\xfb", "BPG"),
-    (0, b"#?RADIANCE", "Radiance HDR"),
-    (0, b"#?RGBE", "Radiance HDR"),
-    (0, b"\x59\xa6\x6a\x95", "Sun raster"),
-    (0, b"\xd7\xcd\xc6\x9a", "WMF"),
-    (40, b" EMF\0\0", "EMF"),
-    (0, b"/* XPM */", "XPM"),
-    (30, b"mimetypeimage/openraster", "OpenRaster"),
-    (30, b"mimetypeapplication/x-krita", "Krita"),
-    (344, b"n+1\0", "NIfTI"),
-    (344, b"ni1\0", "NIfTI"),
-    (0, b"\xc5\xd0\xd3\xc6", "EPS"),
-    (0, b"FUJIFILMCCD-RAW", RAW),
-    (0, b"IIU\0", RAW),
-    (0, b"IIRO", RAW),
-    (0, b"IIRS", RAW),
-    (0, b"MMOR", RAW),
-    (0, b"\0MRM", RAW),
-    (0, b"FOVb", RAW),
-    (6, b"HEAPCCDR", RAW),
-)
-
-# Names of pictures: what is named so and holds no picture is to be reported, not overlooked.
-_RAW_NAME = re.compile(
-    r"3fr|ari|arw|bay|cap|cr[23w]|dc[rs]|dng|erf|fff|gpr|iiq|k25|kdc|mdc|mef|mos|mrw|nef|nrw|orf|pef|ptx|pxn|"
-    r"raf|rw[2lz]|sr[2fw]|x3f"
-)
-_TGA_NAME = re.compile(r"tga|icb|vda|vst")
-_NAME = re.compile(
-    rf"{_RAW_NAME.pattern}|{_TGA_NAME.pattern}|a?png|jpe?g|jpe|jfif|mpo|gif|bmp|dib|p[bgnpaf]m|webp|tiff?|avifs?|"
-    r"hei[cf]|hif|j[p2]2|j2k|jp[cfx]|qoi|ico|cur|ps[db]|svgz?|eps|ai|xcf|exr|dcm|dds|jxl|jxr|hdr|pcx|sgi|wmf|"
-    r"emf|fits?|djvu|icns|mng|flif|bpg|kra|ora"
-)
+RAW_TAGS = (254, 262, 50706)  # entries of a TIFF that tell whether it is a camera's
 
 
 def identify(head: bytes, name: str) -> str | None:
@@ -115,13 +40,13 @@ def identify(head: bytes, name: str) -> str | None:
     DAMAGED, for a name of a picture with other content; or None, for what is no picture.
     """
     suffix = PurePath(name).suffix.lower().lstrip(".")
-    found = next((whose for at, mark, whose in _MARKS if head.startswith(mark, at)), None)
+    found = next((whose for at, mark, whose in MARKS if head.startswith(mark, at)), None)
     found = found or _by_structure(head, suffix)
-    if found == "TIFF" and (_RAW_NAME.fullmatch(suffix) or _is_raw(head)):
+    if found == "TIFF" and (RAW_NAME.fullmatch(suffix) or _is_raw(head)):
         found = RAW
-    if found is None and _TGA_NAME.fullmatch(suffix) and looks_like_tga(head):
+    if found is None and TGA_NAME.fullmatch(suffix) and looks_like_tga(head):
         found = "TGA"
-    if found is None and _NAME.fullmatch(suffix):
+    if found is None and PICTURE_NAME.fullmatch(suffix):
         found = DAMAGED
     if found == "HEIF" and not _heif_can_be_read():
         found = "HEIC"
@@ -132,6 +57,8 @@ def identify(head: bytes, name: str) -> str | None:
 
 def _by_structure(head: bytes, suffix: str) -> str | None:
     """The formats whose mark alone could be chance."""
+    if head[:6] in (b"GIF87a", b"GIF89a") and not _is_text(head):
+        return "GIF"
     if head[:3] == b"\xff\xd8\xff" and len(head) > 3 and head[3] >= 0xC0:
         return "JPEG"
     if head[:2] == b"BM" and _is_bmp(head):
@@ -148,7 +75,7 @@ def _by_structure(head: bytes, suffix: str) -> str | None:
         return _by_brand(head)
     if head[:1] == b"P":
         return _netpbm(head, suffix)
-    if head[:2] == b"\xff\x0a" and _NAME.fullmatch(suffix):
+    if head[:2] == b"\xff\x0a" and PICTURE_NAME.fullmatch(suffix):
         return "JPEG XL"
     return _drawing(head, suffix)
 
@@ -165,6 +92,8 @@ def _drawing(head: bytes, suffix: str) -> str | None:
     before = rb"(\xef\xbb\xbf)?(?><\?xml[^>]*>|<!--.*?-->|<!DOCTYPE\s+svg[^>\[]*(\[.*?\]\s*)?>|\s)*+"
     if re.match(before + rb"<(svg:)?svg[\s>]", head, re.DOTALL):
         return "SVG"
+    if head[:4] == b"RIFF" and head[8:11] == b"CDR":
+        return "CorelDRAW"
     if suffix == "pcx" and head[:1] == b"\x0a" and head[2:3] == b"\1":
         return "PCX"
     if suffix in ("sgi", "rgb", "rgba", "bw") and head[:2] == b"\x01\xda":
@@ -186,7 +115,8 @@ def _is_icon(head: bytes) -> bool:
     with suppress(struct.error):
         count = struct.unpack_from("<H", head, 4)[0]
         reserved, size, offset = struct.unpack_from("<3xB4xII", head, 6)
-        return 1 <= count <= 256 and reserved == 0 and size >= 12 and offset >= 6 + 16 * count
+        fits = 12 <= size < 1 << 26 and 6 + 16 * count <= offset < 1 << 26
+        return 1 <= count <= 256 and reserved == 0 and fits
     return False
 
 
@@ -226,8 +156,11 @@ def _netpbm(head: bytes, suffix: str) -> str | None:
         return None
     row = -(-width // 8) if kind == 4 else width * (3 if kind == 6 else 1)
     whole = len(head) == HEAD or len(rest) > row * height
-    text = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in rest)
-    return "PPM" if whole and (not text or suffix in ("ppm", "pgm", "pbm", "pnm")) else None
+    return "PPM" if whole and (not _is_text(rest) or suffix in ("ppm", "pgm", "pbm", "pnm")) else None
+
+
+def _is_text(data: bytes) -> bool:
+    return re.fullmatch(rb"[\t\n\r -~]*", data) is not None
 
 
 def looks_like_tga(head: bytes) -> bool:
@@ -271,16 +204,18 @@ def _heif_can_be_read() -> bool:
 
 
 def _avif_can_be_read() -> bool:
-    return "AVIF" in Image.OPEN or importlib.util.find_spec("PIL._avif") is not None
+    return importlib.util.find_spec("PIL._avif") is not None
 
 
 def load_plugin(name: str) -> None:
-    """Make Pillow able to open a format of FORMATS. Raises ImportError where its reader is not installed."""
-    if name in Image.OPEN:
-        return
-    if name == "HEIF":
-        importlib.import_module("pillow_heif").register_heif_opener()
-    else:
-        importlib.import_module(f"PIL.{PLUGINS[name]}ImagePlugin")
+    """Make Pillow able to open a format of FORMATS. Raises ImportError where its reader is not installed.
+
+    Only the one module is imported: all of Pillow's take a second on a slow machine.
+    """
     if name not in Image.OPEN:
-        raise ImportError(f"Pillow has no reader of {name}")
+        if name == "HEIF":
+            importlib.import_module("pillow_heif").register_heif_opener()
+        else:
+            importlib.import_module(f"PIL.{PLUGINS[name]}ImagePlugin")
+    if name in LIBRARIES and not features.check(LIBRARIES[name]):
+        raise ImportError(f"is {name}, which this Pillow was built without; install Pillow from PyPI")

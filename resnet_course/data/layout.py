@@ -25,7 +25,7 @@ LEFT_BEHIND = re.compile(
     r"|System Volume Information|lost\+found|FOUND\.\d{3}|Network Trash Folder|Temporary Items|\$Trash"
     r"|TheVolumeSettingsFolder|_gsdata_|iPod Photo Cache|BridgeCache|pwg_representative|ZbThumbnail.*"
     r"|.*\.lrdata|.*\.lrcat-data|.*\.aplibrary|.*\.photoslibrary|.*\.cocatalogdb|CaptureOne|SYNOFILE_THUMB_.*"
-    r"|SYNOPHOTO_.*|ehthumbs.*\.db|thumbs\.db|desktop\.ini|__pycache__",
+    r"|SYNOPHOTO_.*|AlbumArt.*\.jpg|ehthumbs.*\.db|thumbs\.db|desktop\.ini|__pycache__",
     re.IGNORECASE,
 )
 THUMBNAILS = re.compile(r"(thumb(nail)?s?|previews?)", re.IGNORECASE)  # inside a class, not a class itself
@@ -86,13 +86,13 @@ def _below_the_classes(directory: Path, folders: list[Path]) -> dict[str, Classe
         if inner[folder] and all(_split_of(sub.name) for sub in inner[folder]) and not _holds_images(folder)
     ]
     found = {_split_of(sub.name) for folder in split_up for sub in inner[folder]}
+    if len(folders) == 1 and (below := [sub.name for sub in inner[folders[0]]]):
+        name = folders[0].name
+        raise DataError(
+            f"{directory} has only one folder, {name}, with the folders {', '.join(below[:3])} in it; "
+            f"perhaps you mean {folders[0]}: {LAYOUT}"
+        )
     if len(found) < 2:
-        if len(folders) == 1 and (below := [sub.name for sub in inner[folders[0]]]):
-            name = folders[0].name
-            raise DataError(
-                f"{directory} has only one folder, {name}, with the folders {', '.join(below[:3])} in it; "
-                f"perhaps you mean {folders[0]}: {LAYOUT}"
-            )
         return {"train": _classes(directory)}
     if split_up != folders:
         flat = next(folder.name for folder in folders if folder not in split_up)
@@ -113,7 +113,7 @@ def find_images(folder: Path) -> Iterator[tuple[Path, os.DirEntry, str]]:
         if entry.is_dir(follow_symlinks=False):  # a link could lead round in a circle
             if not THUMBNAILS.fullmatch(entry.name):
                 yield from find_images(Path(entry.path))
-        elif found := format_of(entry):
+        elif (entry.is_file() or (entry.is_symlink() and not entry.is_dir())) and (found := format_of(entry)):
             yield Path(entry.path), entry, found
 
 
@@ -122,7 +122,7 @@ def format_of(entry: os.DirEntry | Path) -> str | None:
     if IMAGE_NAME.fullmatch(entry.name):
         return IMAGE
     head = b""
-    with suppress(FileNotFoundError), Path(entry).open("rb") as file:  # a link to nowhere will be named
+    with suppress(OSError), Path(entry).open("rb") as file:  # who reads it says what is wrong
         head = file.read(HEAD)
     return identify(head, entry.name)
 

@@ -6,9 +6,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from resnet_course.data.layout import LAYOUT
 from resnet_course.settings import Settings
 
-LAYOUT = "DIR/train/<class>/<images>, or DIR/<class>/<images>"
 ARCHIVE_NAME = re.compile(
     r".+\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4?)|gz|bz2|xz|zst|7z|rar|cab|iso|dmg)", re.IGNORECASE
 )
@@ -47,8 +47,8 @@ def _explain_file(path: Path) -> str:
                 f"{path} is the archive of CIFAR-10; to use it, move it to "
                 f"{Settings.from_env().home / 'data' / 'cifar-10-python.tar.gz'} and take --data cifar10"
             )
-        return f"{path} is an archive; unpack it first and give the folder that comes out: {LAYOUT}"
-    return f"{path} is a file, not a folder; give the folder that holds the classes: {LAYOUT}"
+        return f"{path} is an archive; unpack it first and give the folder that comes out; {LAYOUT}"
+    return f"{path} is a file, not a folder; {LAYOUT}"
 
 
 def _explain_folder(folder: Path) -> str | None:
@@ -64,9 +64,9 @@ def _explain_folder(folder: Path) -> str | None:
         return None
     for pattern, what in OTHERS:
         if found := sorted(name for name in names if re.fullmatch(pattern, name, re.IGNORECASE)):
-            return f"{folder} holds {what} ({found[0]}), not images; write them as images first: {LAYOUT}"
+            return f"{folder} holds {what} ({found[0]}), not images; write them as images first; {LAYOUT}"
     if archives := sorted(name for name in names if ARCHIVE_NAME.fullmatch(name)):
-        return f"{folder} holds {archives[0]}, an archive; unpack it first: {LAYOUT}"
+        return f"{folder} holds {archives[0]}, an archive; unpack it first; {LAYOUT}"
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-STRIP = 1 << 21  # pixels that are converted at a time
+STRIP = 1 << 19  # pixels that are converted at a time
 KEPT = 3  # times `at_least` that is left, because the last step of shrinking is the better one
 LEGAL = (
     "legal are 0..1 (floats), 0..255 (the brightest at least 16, unless integers) "
@@ -16,7 +16,7 @@ LEGAL = (
 
 
 def to_rgb(image: Image.Image, at_least: int = 0, ours: bool = False) -> Image.Image:
-    """A loaded image in 8-bit RGB, not turned, without metadata. Transparent parts become white.
+    """A loaded image in 8-bit RGB. Transparent parts become white.
 
     at_least: if the shortest side is several times as long, the image is shrunk by a whole number.
     ours: the result may share its memory.
@@ -25,11 +25,8 @@ def to_rgb(image: Image.Image, at_least: int = 0, ours: bool = False) -> Image.I
     factor = _factor(image.size, at_least)
     if image.mode == "RGB" and "transparency" not in image.info:
         if factor > 1:
-            result = Image.Image.reduce(image, factor)  # the plugin of JPEG 2000 has another `reduce`
-        else:
-            result = image._new(image.im) if ours else image.copy()
-        result.info.clear()
-        return result
+            return Image.Image.reduce(image, factor)  # the plugin of JPEG 2000 has another `reduce`
+        return image._new(image.im) if ours else image.copy()
 
     def cut(top: int, bottom: int) -> Image.Image:
         whole = (top, bottom) == (0, image.height)
@@ -43,10 +40,11 @@ def to_rgb(image: Image.Image, at_least: int = 0, ours: bool = False) -> Image.I
 
     white = _white_of_mode(image) or _white(numbers, image.size, numbers(0, 1).dtype)
     clear = image.info.get("transparency")  # one grey that is transparent
+    inverted = getattr(image, "tag_v2", {}).get(262) == 0  # a TIFF in which 0 is white; Pillow leaves it so
 
     def grey(top: int, bottom: int) -> Image.Image:
         strip = numbers(top, bottom)
-        pixels = _to_bytes(strip, white)
+        pixels = _to_bytes(strip, white) ^ (255 if inverted else 0)
         if isinstance(clear, int):
             pixels[strip == clear] = 255
         return Image.fromarray(pixels)
@@ -87,10 +85,18 @@ def _strips(size: tuple[int, int], factor: int = 1) -> list[tuple[int, int]]:
 
 def _in_strips(size: tuple[int, int], factor: int, strip: Callable[[int, int], Image.Image]) -> Image.Image:
     """The image of all strips, shrunk by `factor`. strip: returns some rows in RGB or grey."""
-    result = Image.new("RGB", (-(-size[0] // factor), -(-size[1] // factor)))
-    for top, bottom in _strips(size, factor):
+
+    def shrunk(top: int, bottom: int) -> Image.Image:
         part = strip(top, bottom)
-        result.paste(part.reduce(factor) if factor > 1 else part, (0, top // factor))
+        return part.reduce(factor) if factor > 1 else part
+
+    strips = _strips(size, factor)
+    if len(strips) == 1:
+        part = shrunk(*strips[0])
+        return part if part.mode == "RGB" else part.convert("RGB")
+    result = Image.new("RGB", (-(-size[0] // factor), -(-size[1] // factor)))
+    for top, bottom in strips:
+        result.paste(shrunk(top, bottom), (0, top // factor))
     return result
 
 
@@ -109,7 +115,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 def _white_of_mode(image: Image.Image) -> int | None:
     """The number that is white where the mode tells it. None: the numbers have to tell."""
     if image.mode.startswith("I;16"):
-        return 65535
+        return 4095 if getattr(image, "tag_v2", {}).get(258) == (12,) else 65535
     # Some versions of Pillow read 16-bit files as "I", all but those of TIFF, where "I" is 32 bits.
     return 65535 if image.mode == "I" and image.format not in (None, "TIFF") else None
 

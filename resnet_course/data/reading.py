@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import struct
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,16 +30,13 @@ from resnet_course.data.formats import (
 )
 from resnet_course.data.pixels import from_array, to_rgb
 from resnet_course.data.png import without_text
+from resnet_course.data.turns import Turns
 
 ImageSource = str | PathLike | bytes | Image.Image | np.ndarray
 
 MOST_PIXELS = 256_000_000  # of a file: what the largest cameras of phones make, and a little more
-HUNGRY = {
-    "WEBP": 16,
-    "AVIF": 10,
-    "HEIF": 10,
-    "JPEG2000": 20,
-}  # bytes a pixel while decoding; half as many pixels
+# Bytes a pixel that some decoders take; of their formats half as many pixels are read.
+HUNGRY = {"WEBP": 16, "AVIF": 10, "HEIF": 10, "JPEG2000": 20}
 LONGEST = 16  # times its shorter side is how long `shrink` leaves an image
 TRANSPOSE = Image.Transpose
 TURNS = {  # by EXIF's number
@@ -52,6 +48,7 @@ TURNS = {  # by EXIF's number
     7: TRANSPOSE.TRANSVERSE,
     8: TRANSPOSE.ROTATE_90,
 }
+_turns = Turns()
 SIDEWAYS = [TURNS[number] for number in (5, 6, 7, 8)]
 
 
@@ -91,7 +88,9 @@ def _opened(file: BinaryIO, name: str) -> Image.Image:
     try:
         image = Image.OPEN[found][0](file, "")  # not `Image.open`, which has a limit of its own that warns
     except (SyntaxError, IndexError, TypeError, KeyError, struct.error) as error:
-        raise UnidentifiedImageError(f"is a damaged {found} file: {error}") from None
+        raise UnidentifiedImageError(
+            f"is {found} that cannot be read ({error}); save it as PNG or JPEG"
+        ) from None
     if found == "TIFF" and any(is_raw_tag(tag, image.tag_v2[tag]) for tag in RAW_TAGS if tag in image.tag_v2):
         raise UnidentifiedImageError(_why_not(RAW))
     most = MOST_PIXELS // (2 if found in HUNGRY else 1)
@@ -156,7 +155,7 @@ def read_quietly(source: ImageSource, at_least: int = 0) -> Image.Image:
             whole = image.size
             if at_least:
                 image.draft(None, (at_least, at_least))
-            with _memory.taken(_bytes_needed(image, whole)):
+            with _turns.taken(_bytes_needed(image, whole)):
                 return _upright(image, whole, at_least, ours=True)
     except FileNotFoundError:
         reason = "there is no such file"
@@ -186,32 +185,6 @@ def _upright(image: Image.Image, whole: tuple[int, int], at_least: int, ours: bo
         whole = whole[::-1] if turn in SIDEWAYS else whole
     result.info = {"whole": whole}
     return result
-
-
-class _Memory:
-    """Lets threads decode at the same time as long as what they need together stays below `most` bytes.
-
-    One that needs more than that decodes alone. They are served in the order in which they come.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most, self.used = most, 0
-        self.queue, self.changed = threading.Lock(), threading.Condition()
-
-    @contextmanager
-    def taken(self, size: int) -> Iterator[None]:
-        with self.queue, self.changed:
-            self.changed.wait_for(lambda: self.used == 0 or self.used + size <= self.most)
-            self.used += size
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.used -= size
-                self.changed.notify_all()
-
-
-_memory = _Memory(400_000_000)
 
 
 def _bytes_needed(image: Image.Image, whole: tuple[int, int]) -> int:

@@ -21,8 +21,8 @@ def split_by_content(
 ) -> dict[str, ImageSet]:
     """Split images of files by the digests of the files, or by groups.
 
-    A class that would have an empty side gets there the image, or group, with the smallest digest that its
-    other sides can spare.
+    A class that would have an empty side gets the image, or group, with the smallest digest there; sides that
+    come first in `shares` are filled first.
 
     shares: of each side its share, 0 to 1; together they are 1.
     groups: of each image what it belongs to, such as an object, a session or a day: a group is never split.
@@ -70,20 +70,28 @@ def _fill_empty_sides(side: dict[str, str], classes: list[list[str]], names: lis
     """
     for _ in range(len(classes) * len(names) + 1):
         empty = [
-            (own, name) for own in classes for name in names if all(side[digest] != name for digest in own)
+            (place, own) for place, name in enumerate(names) for own in classes if not _on(name, own, side)
         ]
         if not empty:
             return
-        own, name = empty[0]
-        spare = (digest for digest in own if not _is_needed(digest, side, classes))
-        if (digest := next(spare, None)) is None:
+        place, own = empty[0]
+        filled = names[:place]  # what one of these sides has alone stays there
+        movable = (
+            digest for digest in own if side[digest] not in filled or not _is_alone(digest, side, classes)
+        )
+        if (digest := next(movable, None)) is None:
             break
-        side[digest] = name
+        side[digest] = names[place]
     raise DataError(
         "the images cannot be split so that every class is on every side: too many are in several classes"
     )
 
 
-def _is_needed(digest: str, side: dict[str, str], classes: list[list[str]]) -> bool:
+def _on(name: str, own: list[str], side: dict[str, str]) -> list[str]:
+    """Those of a class that are on a side."""
+    return [digest for digest in own if side[digest] == name]
+
+
+def _is_alone(digest: str, side: dict[str, str], classes: list[list[str]]) -> bool:
     """Whether a class would lose its only one on that side."""
-    return any(digest in own and sum(side[d] == side[digest] for d in own) == 1 for own in classes)
+    return any(_on(side[digest], own, side) == [digest] for own in classes)

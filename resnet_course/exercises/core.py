@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from resnet_course.common.console import print_escaped
 from resnet_course.common.seeding import seeded
 from resnet_course.exercises import progress
 
@@ -77,20 +78,20 @@ class Exercise:
         text = f"{progress.MARKS[outcome]} Exercise {self.name.removeprefix('q')}: {message}"
         if outcome != "right" and os.environ.get("RESNET_COURSE_STRICT") == "1":
             raise ExerciseError(text)
-        print(text)
+        print_escaped(text)
         progress.record(self.module, self.name, outcome)
 
     def hint(self) -> None:
         """Print the next hint."""
         if self.hints_given == len(self.hints):
-            print(f"There are no more hints. ex.{self.name}.solution() shows one way to do it.")
+            print_escaped(f"There are no more hints. ex.{self.name}.solution() shows one way to do it.")
             return
         self.hints_given += 1
-        print(f"Hint {self.hints_given} of {len(self.hints)}: {self.hints[self.hints_given - 1]}")
+        print_escaped(f"Hint {self.hints_given} of {len(self.hints)}: {self.hints[self.hints_given - 1]}")
 
     def solution(self) -> None:
         """Print the official solution. There may be others."""
-        print(self.source)
+        print_escaped(self.source)
 
     def _judge(self, answer: Any) -> tuple[str, str]:
         untouched = "not attempted", "not attempted yet. Fill in the cell above; hint() helps."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from resnet_course.common.console import say
+from resnet_course.common.console import print_escaped, say
 from resnet_course.common.files import locked, write_atomically
 from resnet_course.settings import Settings
 
@@ -51,9 +51,9 @@ def show() -> None:
     for module, questions in sorted(known.items()):
         marks = "  ".join(f"{name} {MARKS[outcome]}" for name, outcome in sorted(questions.items()))
         solved = sum(outcome == "right" for outcome in questions.values())
-        print(f"{module:20} {marks}   {solved} of {len(questions)} solved")
+        print_escaped(f"{module:20} {marks}   {solved} of {len(questions)} solved")
     if not known:
-        print("no exercise tried yet")
+        print_escaped("no exercise tried yet")
 
 
 def _path() -> Path:

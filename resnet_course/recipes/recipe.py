@@ -110,13 +110,10 @@ class Recipe:
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("std", min(self.std) > 0, "above 0 in every channel"),
-            ("crop_scale", self._crop_scale_is_legal(), "two shares, 0 < least <= largest <= 1"),
+            ("crop_scale", _is_range(self.crop_scale), "two shares of 1, the smaller one first"),
         ):
             if not right:
                 raise RecipeError(f"{field} is {getattr(self, field)!r}; it must be {legal}")
-
-    def _crop_scale_is_legal(self) -> bool:
-        return len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1
 
     @property
     def phases(self) -> tuple[Recipe, ...]:
@@ -184,3 +181,7 @@ class Recipe:
         if first := values.get("first"):
             values["first"] = cls.from_dict(first)
         return cls(**values)
+
+
+def _is_range(shares: tuple[float, ...]) -> bool:
+    return len(shares) == 2 and 0 < shares[0] <= shares[1] <= 1

@@ -26,6 +26,9 @@ COPY = re.compile(
 )
 
 
+Named = Iterator[tuple[str, Tensor]]
+
+
 class WeightsError(CourseError, ValueError):
     """A file of weights cannot be used. The message says what does not fit and what would."""
 
@@ -57,15 +60,20 @@ def find_trunk(content: Any, where: str) -> dict[str, Tensor]:
     return trunk
 
 
-def _tensors(content: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in nested dicts and lists, with the keys that lead to it, joined by dots, for a name."""
+def _tensors(content: Any, prefix: str = "", depth: int = 0, seen: set[int] | None = None) -> Named:
+    """Every tensor in nested dicts and lists, with the keys that lead to it, joined by dots, for a name.
+
+    seen: dicts and lists that are passed over, because they have been looked through: a hostile file may hold
+        one a thousand times in itself.
+    """
+    seen = set() if seen is None else seen
     if isinstance(content, Tensor):
         if prefix:
             yield prefix, content
-    elif depth < DEEPEST:
-        items = enumerate(content) if isinstance(content, list | tuple) else ()
-        for key, value in content.items() if isinstance(content, Mapping) else items:
-            yield from _tensors(value, f"{prefix}.{key}" if prefix else str(key), depth + 1)
+    elif isinstance(content, Mapping | list | tuple) and id(content) not in seen and depth < DEEPEST:
+        seen.add(id(content))
+        for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+            yield from _tensors(value, f"{prefix}.{key}" if prefix else str(key), depth + 1, seen)
 
 
 def _prefixes(found: Mapping[str, Tensor], pattern: re.Pattern) -> list[str]:
@@ -84,7 +92,9 @@ def _the_one(found: Mapping[str, Tensor], prefixes: list[str], where: str) -> st
     if len(own) > 1 and all(_same(found, own[0], other) for other in own[1:]):
         own = own[:1]  # one network under two names
     if len(own) > 1:
-        named = ", ".join(repr(prefix) for prefix in own[:4]) + (", …" if len(own) > 4 else "")
+        named = ", ".join(repr(prefix) if prefix else "no prefix" for prefix in own[:4]) + (
+            ", …" if len(own) > 4 else ""
+        )
         raise WeightsError(
             f"{where} holds {len(own)} networks, with names that begin with {named}; save the state dict of "
             "the one you want"

@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from resnet_course.common.durations import format_duration
 from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
 from resnet_course.teaching.plots.palette import BASELINE, COURSE, MUTED, VALIDATION, styles
+from resnet_course.teaching.plots.texts import legend_label
 from resnet_course.teaching.summaries import summarise_choices, unbeaten
 
 FEW = 12  # values that a description names one by one
@@ -30,7 +31,7 @@ def bars(
     width = 0.8 / len(groups)
     for place, (group, style) in enumerate(styles(groups).items()):
         positions = [names.index(name) + (place - (len(groups) - 1) / 2) * width for name in groups[group]]
-        axis.bar(positions, list(groups[group].values()), width, **style.bar, label=group)
+        axis.bar(positions, list(groups[group].values()), width, **style.bar, label=legend_label(group))
     if line is not None:
         axis.axhline(line, color=rcParams["text.color"], linestyle="--", linewidth=1)
     axis.set_xticks(range(len(names)), names, rotation=30 if len(names) > 8 else 0)

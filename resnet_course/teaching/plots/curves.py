@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from resnet_course.common.durations import format_duration
 from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
 from resnet_course.teaching.plots.palette import BASELINE, COURSE, SERIES, TRAIN, VALIDATION, styles
+from resnet_course.teaching.plots.texts import legend_label
 from resnet_course.teaching.summaries import summarise
 from resnet_course.training import History
 
@@ -101,7 +102,7 @@ def lines(
         places, found = list(values), [summarise(value) for value in values.values()]
         means, reach = [each.mean for each in found], [each.reach for each in found]
         spread = list(zip(*reach, strict=True)) if any(map(any, reach)) else None
-        axis.errorbar(places, means, spread, **style.curve, capsize=3, label=name, markersize=5)
+        axis.errorbar(places, means, spread, **style.curve, capsize=3, label=legend_label(name), markersize=5)
         first, last = (f"{mean:.0%}" if percent else f"{mean:.3g}" for mean in (means[0], means[-1]))
         ends.append(f"{name} from {first} at {places[0]:,.4g} to {last} at {places[-1]:,.4g}")
     axis.set(xlabel=x, ylabel=y)

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
+from resnet_course.common.console import printable
 from resnet_course.common.errors import ArgumentError
+from resnet_course.teaching.plots.texts import make_writable, without_font_warnings
 
 
 class DescribedFigure(Figure):
@@ -26,6 +29,16 @@ class DescribedFigure(Figure):
     """
 
     alt = ""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """As of every figure, but without a warning for every character that no font has."""
+        with without_font_warnings():
+            super().draw(renderer)
+
+    def get_tightbbox(self, *arguments: object, **options: object) -> Bbox:
+        """The same; it measures texts, and so looks for their characters."""
+        with without_font_warnings():
+            return super().get_tightbbox(*arguments, **options)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         file = io.BytesIO()
@@ -48,10 +61,8 @@ def finish(figure: DescribedFigure, title: str, alt: str) -> DescribedFigure:
     title: what the figure shows to be so. alt: what is drawn, with the main numbers, in one or two sentences.
     """
     figure.suptitle(title)
-    figure.alt = " ".join(f"{title}. {alt}".split())
-    for text in figure.findobj(Text):
-        if "$" in text.get_text():  # a class may be called "5 $ to 10 $", which is no formula
-            text.set_parse_math(False)
+    make_writable(figure)
+    figure.alt = printable(" ".join(f"{title}. {alt}".split()))
     ipython = sys.modules.get("IPython")
     if shell := ipython and ipython.get_ipython():  # else it would draw the figure a second time, for a PNG
         shell.display_formatter.formatters["image/png"].for_type(DescribedFigure, lambda figure: None)

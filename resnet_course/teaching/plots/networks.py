@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resnet_course.teaching.plots.figure import bare, check_finite, finish, listed, show_image, subplots
 from resnet_course.teaching.plots.palette import styles
+from resnet_course.teaching.plots.texts import legend_label
 
 
 def gradient_norms(panels: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
@@ -25,7 +26,7 @@ def gradient_norms(panels: Mapping[str, Mapping[str, Mapping[str, float]]], titl
         ends = []
         for network, norms in networks.items():
             sizes, curve = list(norms.values()), looks[network].curve
-            axis.semilogy(range(1, len(sizes) + 1), sizes, **curve, label=network, markersize=4)
+            axis.semilogy(range(1, len(sizes) + 1), sizes, **curve, label=legend_label(network), markersize=4)
             ends.append(f"{network}: {sizes[0]:.1e} and {sizes[-1]:.1e}")
         found.append(f"{name}: {listed(ends, len(ends))}")
         axis.set(title=name, xlabel="layer, from the image to the classes")

@@ -1,0 +1,298 @@
+"""A picture's side is decided by its bytes: it stays there whatever is added, removed, renamed or copied."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_course.__main__ import main
+from resnet_course.data import load
+from resnet_course.data.groups import group_function
+from resnet_course.data.rows import DataError
+from resnet_course.settings import Settings
+
+
+def photograph(path: Path, seed: int) -> Path:
+    """A small picture, of its own for each seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = np.random.default_rng(seed).integers(0, 256, (1, 1, 3)).repeat(9, 0).repeat(12, 1)
+    Image.fromarray(colour.astype(np.uint8)).save(path)
+    return path
+
+
+def make(directory: Path, counts: dict[str, int], start: int = 0) -> Path:
+    for number, (name, count) in enumerate(counts.items()):
+        for seed in range(count):
+            photograph(directory / name / f"{start + seed}.png", 1000 * number + start + seed)
+    return directory
+
+
+def sides(directory: Path, home: Path, **changes) -> dict[str, str]:
+    """The side of every picture, by its path in the directory."""
+    splits = load(Settings(data=f"folder:{directory}", home=home, **changes))
+    parts = {name: getattr(splits, name) for name in ("train", "val", "test")}
+    return {
+        Path(path).relative_to(directory).as_posix(): n for n, part in parts.items() for path in part.paths
+    }
+
+
+def test_a_picture_stays_on_its_side_whatever_is_added_or_removed(tmp_path):
+    tree, home = make(tmp_path / "t", {"cat": 60, "dog": 60}), tmp_path / "home"
+    before = sides(tree, home)
+    assert len(before) == 120 and 8 <= sum(side == "test" for side in before.values()) <= 42
+    make(tree, {"cat": 30, "dog": 5}, start=60)
+    grown = sides(tree, home)
+    assert {path: grown[path] for path in before} == before and len(grown) == 155
+    for number in range(0, 60, 2):
+        (tree / "cat" / f"{number}.png").unlink()
+    shrunk = sides(tree, home)
+    assert shrunk == {path: grown[path] for path in shrunk} and len(shrunk) == 125
+    assert sides(tree, home, seed=7) == shrunk, "the seed decides nothing here"
+    make(tree, {"cow": 60})
+    assert {path: side for path, side in sides(tree, home).items() if path in shrunk} == shrunk
+
+
+def test_copies_stay_together_under_any_name_and_in_any_class(tmp_path):
+    tree, home = make(tmp_path / "t", {"cat": 40, "dog": 40}), tmp_path / "home"
+    before = sides(tree, home)
+    for number in range(40):
+        (tree / "cat" / "deep").mkdir(exist_ok=True)
+        shutil.copy(tree / "cat" / f"{number}.png", tree / "cat" / "deep" / f"copy of {number}.jpg")
+    shutil.copy(tree / "cat" / "0.png", tree / "dog" / "a cat.png")
+    after = sides(tree, home)
+    for number in range(40):
+        assert (
+            after[f"cat/deep/copy of {number}.jpg"]
+            == after[f"cat/{number}.png"]
+            == before[f"cat/{number}.png"]
+        )
+    assert after["dog/a cat.png"] == after["cat/0.png"]
+    (tree / "cat" / "1.png").rename(tree / "cat" / "renamed.png")
+    assert sides(tree, home)["cat/renamed.png"] == before["cat/1.png"]
+
+
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_every_class_is_on_every_side_and_the_smallest_digests_fill_them(tmp_path, count):
+    tree = make(tmp_path / "t", {f"class {n}": count for n in range(30)})
+    splits = load(Settings(data=f"folder:{tree}", home=tmp_path / "home"))
+    parts = (splits.train, splits.val, splits.test)
+    assert all(part.labels.unique().tolist() == list(range(30)) for part in parts)
+    for label in range(30):
+        test = [d for d, own in zip(splits.test.digests, splits.test.labels, strict=True) if own == label]
+        others = [d for p in parts[:2] for d, own in zip(p.digests, p.labels, strict=True) if own == label]
+        by_share = [digest for digest in (*test, *others) if int(digest[:13], 16) / 16**13 < 0.2]
+        if not by_share:
+            assert test == [min((*test, *others))]
+
+
+def test_with_a_test_folder_only_validation_is_set_aside(tmp_path):
+    tree = make(tmp_path / "t" / "train", {"cat": 40, "dog": 40}).parent
+    make(tree / "test", {"cat": 5, "dog": 5}, start=100)
+    found = sides(tree, tmp_path / "home")
+    assert {side for path, side in found.items() if path.startswith("test")} == {"test"}
+    assert {side for path, side in found.items() if path.startswith("train")} == {"train", "val"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (
+            {"cat": 9, "dog": 2},
+            "the class dog has 2 different images; every class needs at least 3, one for each",
+        ),
+        (
+            {"cat": 1, "dog": 9},
+            "the class cat has 1 different images; every class needs at least 3, one for each",
+        ),
+    ],
+)
+def test_a_class_with_two_pictures_is_named(tmp_path, counts, message):
+    tree = make(tmp_path / "t", counts)
+    with pytest.raises(DataError, match=message):
+        load(Settings(data=f"folder:{tree}", home=tmp_path / "home"))
+
+
+def test_copies_do_not_make_a_class_large_enough(tmp_path):
+    tree = make(tmp_path / "t", {"cat": 9, "dog": 2})
+    for number in range(5):
+        shutil.copy(tree / "dog" / "0.png", tree / "dog" / f"copy {number}.png")
+    with pytest.raises(DataError, match="the class dog has 2 different images"):
+        load(Settings(data=f"folder:{tree}", home=tmp_path / "home"))
+
+
+def test_classes_of_the_same_pictures_cannot_be_split(tmp_path):
+    tree = make(tmp_path / "t", {"cat": 2})
+    photograph(tree / "cat" / "own.png", 77)
+    shutil.copytree(tree / "cat", tree / "dog")
+    found = sides(tree, tmp_path / "home")
+    assert sorted(found[f"dog/{name}.png"] for name in ("0", "1", "own")) == ["test", "train", "val"]
+
+
+# Groups
+
+
+def grouped(directory: Path) -> Path:
+    """Six objects of each class, ten pictures of each."""
+    for number, name in enumerate(("cat", "dog")):
+        for thing in range(6):
+            for view in range(10):
+                path = directory / name / f"thing{number}{thing}_{view}.png"
+                photograph(path, 10_000 * number + 100 * thing + view)
+    return directory
+
+
+def groups_are_whole(found: dict[str, str]) -> bool:
+    by_group = {}
+    for path, side in found.items():
+        by_group.setdefault(path.rpartition("_")[0], set()).add(side)
+    return all(len(own) == 1 for own in by_group.values())
+
+
+def test_groups_are_never_split(tmp_path):
+    tree, home = grouped(tmp_path / "t"), tmp_path / "home"
+    assert not groups_are_whole(sides(tree, home))
+    by_pattern = sides(tree, home, group="([^/_]+)_[^/]*$")
+    assert groups_are_whole(by_pattern) and set(by_pattern.values()) == {"train", "val", "test"}
+    table = tmp_path / "photos.csv"
+    for rows in ("file;object\n{}", "\ufefffile,object\r\n{}"):
+        delimiter = ";" if ";" in rows else ","
+        lines = [f"{path}{delimiter}{Path(path).name.partition('_')[0]}" for path in by_pattern]
+        table.write_text(rows.format("\n".join(lines)), encoding="utf-8")
+        assert sides(tree, home, group=f"{table}:object") == by_pattern
+    splits = load(
+        Settings(data=f"folder:{tree}", home=home),
+        group=lambda path: path.rpartition("/")[2].partition("_")[0],
+    )
+    assert {Path(p).relative_to(tree).as_posix() for p in splits.test.paths} == {
+        path for path, side in by_pattern.items() if side == "test"
+    }
+    photograph(tree / "cat" / "thing00_99.png", 99)
+    grown = sides(tree, home, group="([^/_]+)_[^/]*$")
+    assert {path: grown[path] for path in by_pattern} == by_pattern
+    assert grown["cat/thing00_99.png"] == grown["cat/thing00_0.png"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "thing",
+            "which has no brackets; give a regular expression with one group in brackets, or TABLE.csv:COL",
+        ),
+        ("(thing", "no regular expression"),
+        ("(nothing)", r"finds nothing in the path cat/thing00_0\.png"),
+        ("missing.csv:object", "missing.csv cannot be read: No such file"),
+        (
+            "{t}:session",
+            "has the columns file, object; it needs 'session' and one for the images, called one of: path",
+        ),
+        ("{t}:object", "has no row for the image cat/thing00_1.png, or rows with different groups"),
+    ],
+)
+def test_a_group_that_cannot_be_is_explained(tmp_path, setting, message):
+    tree, table = grouped(tmp_path / "t"), tmp_path / "t.csv"
+    table.write_text("file,object\nthing00_0.png,a\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        sides(tree, tmp_path / "home", group=setting.replace("{t}", str(table)))
+
+
+def test_names_that_several_folders_have_are_told_apart_in_a_table(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("path,day\ncat/1.png,monday\ndog/1.png,friday\n", encoding="utf-8")
+    group = group_function(f"{table}:day")
+    assert (group("train/cat/1.png"), group("dog/1.png")) == ("monday", "friday")
+    with pytest.raises(DataError, match="rows with different groups"):
+        group("1.png")
+
+
+# What a network was trained on is never tested
+
+
+def train(tree: Path, out: Path, *more: str) -> int:
+    return main(["train", "--recipe", "reduced", "--data", f"folder:{tree}", "--weights", "builtin",
+                 "--epochs", "1", "--out", str(out), *more])  # fmt: skip
+
+
+def test_evaluate_leaves_out_what_was_trained_on_or_chosen_by(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    tree = make(tmp_path / "t", {"cat": 30, "dog": 30})
+    before = sides(tree, tmp_path / "home")
+    assert train(tree, tmp_path / "out") == 0
+    capsys.readouterr()
+
+    def evaluate(directory: Path, *more: str) -> dict:
+        assert (
+            main(
+                [
+                    "evaluate",
+                    str(tmp_path / "out" / "best.pt"),
+                    "--data",
+                    f"folder:{directory}",
+                    "--json",
+                    *more,
+                ]
+            )
+            == 0
+        )
+        return json.loads(capsys.readouterr().out)
+
+    tests = [path for path, side in before.items() if side == "test"]
+    assert evaluate(tree) | {"accuracy": 0} | {"n": len(tests), "left_out": 0} == evaluate(tree) | {
+        "accuracy": 0
+    }
+    # A test folder of other names, with five that it knows, two of them under another class's name.
+    known = [path for path, side in before.items() if side == "train"][:3] + [
+        path for path, side in before.items() if side == "val"
+    ][:2]
+    for number, path in enumerate([*tests, *known]):
+        place = tmp_path / "new" / "test" / path.partition("/")[0] / f"x{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tree / path, place)
+    found = evaluate(tmp_path / "new")
+    assert (found["n"], found["left_out"]) == (len(tests), 5)
+    main(["evaluate", str(tmp_path / "out" / "best.pt"), "--data", f"folder:{tmp_path / 'new'}"])
+    assert f"trained on or chosen by: 5, left out of {len(tests) + 5}." in capsys.readouterr().err
+    main(["evaluate", str(tmp_path / "out" / "best.pt"), "--data", f"folder:{tree}", "--split", "val"])
+    assert "among them, so this is no test" in capsys.readouterr().err
+    for path in (tmp_path / "new" / "test").rglob("x*.png"):
+        if int(path.stem[1:]) < len(tests):
+            path.unlink()
+    assert main(["evaluate", str(tmp_path / "out" / "best.pt"), "--data", f"folder:{tmp_path / 'new'}"]) == 2
+
+
+def move_a_picture(tree: Path) -> None:
+    path = next(path for path, side in sides(tree, tree.parent / "home").items() if side == "train")
+    (tree / path).rename(tree / ("dog" if path.startswith("cat") else "cat") / "moved.png")
+
+
+def exchange_a_picture(tree: Path) -> None:
+    found = sides(tree, tree.parent / "home")
+    path = next(path for path, side in found.items() if side == "train")
+    for seed in range(5_000, 5_100):  # until one falls on the same side
+        photograph(tree / path, seed)
+        if sides(tree, tree.parent / "home").get(path) == "train":
+            return
+
+
+@pytest.mark.parametrize("change", [move_a_picture, exchange_a_picture])
+def test_resume_refuses_other_labels_and_other_pictures(tmp_path, capsys, monkeypatch, change):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    tree = make(tmp_path / "t", {"cat": 12, "dog": 12})
+    assert train(tree, tmp_path / "out") == 0
+    assert train(tree, tmp_path / "out", "--resume") == 0, "nothing has changed"
+    capsys.readouterr()
+    change(tree)
+    assert train(tree, tmp_path / "out", "--resume") == 2
+    assert "other images, or on the same with other labels; give the same data, or" in capsys.readouterr().err
+
+
+def test_resume_names_the_settings_that_differ(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    tree = make(tmp_path / "t", {"cat": 12, "dog": 12})
+    assert train(tree, tmp_path / "out") == 0
+    capsys.readouterr()
+    assert train(tree, tmp_path / "out", "--resume", "--seed", "5") == 2
+    assert "cannot be resumed: seed was 0, and now it is 5; give the same settings" in capsys.readouterr().err
