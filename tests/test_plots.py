@@ -1,5 +1,7 @@
 """Every figure states its finding, names its axes, and draws what it was given."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -69,6 +71,23 @@ def test_samples_have_a_row_for_each_class():
     figure = plots.samples(shapes.draw(50, 0), per_class=3)
     assert [axis.get_ylabel() for axis in figure.axes] == list(shapes.CLASSES)
     assert "shapes: 10 classes, 50 images" in figure.get_suptitle()
+
+
+def test_names_with_dollars_are_no_formulas():
+    names = ("5 $ to 10 $", "$\\frac$")
+    drawn = shapes.draw(4, 0, shapes.CLASSES[:2])
+    for figure in (
+        plots.samples(drawn.relabelled(drawn.labels, names)),
+        plots.confusion(torch.eye(2, dtype=torch.int64), names, names[1]),
+        plots.bars({names[0]: {names[1]: 1.0}}, names[0], names[1]),
+    ):
+        figure.canvas.draw()
+
+
+def test_samples_of_many_classes_show_the_first():
+    figure = plots.samples(shapes.draw(60, 0, list(shapes.SHAPES)), per_class=2)
+    assert len(figure.axes) == 20
+    assert "30 classes (the first 20 are shown), 60 images" in figure.get_suptitle()
 
 
 def test_history_shows_both_losses_and_both_accuracies():
@@ -228,6 +247,22 @@ def test_a_waterfall_shows_what_is_left_and_how_many_times_less():
     assert [bar.get_width() for bar in axis.patches[1::2]] == [10, 5, 6]
     (axis,) = plots.waterfall({"all": 60.0, "less": 6.0}, "title").axes
     assert axis.get_xlabel() == "seconds for all epochs"
+
+
+def test_a_confusion_matrix_of_many_classes_has_names_that_can_be_read_and_no_numbers():
+    matrix = 3 * torch.eye(100, dtype=torch.int64)
+    matrix[2, 5] = 1
+    figure = plots.confusion(matrix, [f"class {n}" for n in range(100)], "title")
+    axis, scale = figure.axes
+    assert not axis.texts and scale.get_ylabel() == "share of the true class"
+    assert axis.images[0].get_array()[2, 5] == 0.25 and axis.images[0].get_array()[2, 2] == 0
+    figure.canvas.draw()
+    heights = [label.get_window_extent() for label in axis.get_yticklabels()]
+    widths = [label.get_window_extent() for label in axis.get_xticklabels()]
+    assert len(heights) == len(widths) == 100
+    assert all(below.y1 <= above.y0 for above, below in itertools.pairwise(heights)), "one over another"
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(widths))
+    assert "most often class 2 is called class 5 (1 times)" in figure.alt
 
 
 def test_a_confusion_matrix_is_drawn_as_counts_and_as_shares():

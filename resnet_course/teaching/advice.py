@@ -45,7 +45,7 @@ def advise(splits: Splits) -> Advice:
     images more pixels. Change one thing at a time from there, and judge by the validation split.
     """
     train = splits.train
-    side = train.images.shape[-1]
+    side = train.stored_size
     warnings = [*_copies(splits), *_classes(train)]
     if side < TINY:
         warnings.append(

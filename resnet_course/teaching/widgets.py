@@ -64,7 +64,7 @@ def gradient_explorer(inputs: Tensor, labels: Tensor) -> ipywidgets.Widget:
 
     def show(depth: int, skip: bool, batchnorm: bool) -> None:
         with seeded(0):
-            model = stack(depth, skip=skip, batchnorm=batchnorm, width=8)
+            model = stack(depth, skip=skip, batchnorm=batchnorm, width=8, num_classes=int(labels.max()) + 1)
         name = f"{'skips' if skip else 'plain'}, {'BatchNorm' if batchnorm else 'no BatchNorm'}"
         norms = anatomy.gradient_norms(model, inputs, labels)
         plots.gradient_norms({"before training": {name: norms}}, f"{depth} layers, {name}")
@@ -216,7 +216,7 @@ def prediction_explorer(
     threshold = ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="sure from")
 
     def show(chosen: int, upload: Any, damage: str, strength: int, threshold: float) -> None:
-        square = image_set.images[chosen]
+        square, _ = image_set[chosen]
         try:
             for content in uploaded(upload):
                 square = classifier.square(content)

@@ -26,25 +26,26 @@ from resnet_course.teaching.plots.figure import (
 from resnet_course.teaching.plots.palette import COURSE, MUTED, RIGHT, WRONG
 
 MOST_CLASSES = 10  # that `prediction` has room for
+MOST_ROWS = 20  # classes that `samples` has room for
 SHOWN = 512  # pixels that a large image's shorter side has at least where it is shown
 
 
 def samples(image_set: ImageSet, per_class: int = 8) -> Figure:
-    """Some images of every class, a row each."""
-    classes, side = len(image_set.classes), image_set.images.shape[-1]
-    figure, axes = subplots(classes, 1, figsize=(0.8 * per_class, 0.8 * classes))
+    """Some images of every class, a row each; of many classes those of the first ones."""
+    classes, side = len(image_set.classes), image_set.stored_size
+    shown = image_set.classes[:MOST_ROWS]
+    figure, axes = subplots(len(shown), 1, figsize=(0.8 * per_class, 0.8 * len(shown)))
     bare(axes)
     for label, axis in enumerate(axes.flat):
         members = (image_set.labels == label).nonzero().flatten()[:per_class]
         strip = np.full((side, per_class * side, 3), 255, np.uint8)
-        for place, index in enumerate(members.tolist()):
-            strip[:, place * side : (place + 1) * side] = to_array(image_set.images[index])
+        for place, image in enumerate(image_set.take(members)):
+            strip[:, place * side : (place + 1) * side] = to_array(image)
         show_image(axis, strip)
-        axis.set_ylabel(image_set.classes[label], rotation=0, ha="right", va="center")
-    title = f"{image_set.name}: {classes} classes, {len(image_set):,} images to learn from"
-    return finish(
-        figure, title, f"A row of up to {per_class} images for each class: {listed(image_set.classes)}."
-    )
+        axis.set_ylabel(shown[label], rotation=0, ha="right", va="center")
+    which = f" (the first {MOST_ROWS} are shown)" if classes > MOST_ROWS else ""
+    title = f"{image_set.name}: {classes} classes{which}, {len(image_set):,} images to learn from"
+    return finish(figure, title, f"A row of up to {per_class} images for each class: {listed(shown)}.")
 
 
 def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, columns: int = 4) -> Figure:
@@ -62,7 +63,7 @@ def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, co
         said = predictions.classes[predictions.predicted[index]]
         truth = predictions.classes[predictions.labels[index]]
         style, text = (RIGHT, f"✓ {said}") if said == truth else (WRONG, f"✗ {said}, not {truth}")
-        show_image(axis, image_set.images[index])
+        show_image(axis, image_set[index][0])
         axis.spines[:].set(visible=True, color=style.color, linestyle=style.line, linewidth=3)
         axis.set_title(f"{text}\n{confidence[index]:.0%} sure", fontsize=10)
     title = (

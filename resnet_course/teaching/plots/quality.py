@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from resnet_course.common.errors import ArgumentError
@@ -14,33 +17,55 @@ from resnet_course.teaching.plots.figure import check_finite, finish, listed, su
 from resnet_course.teaching.plots.palette import MUTED, TEST
 from resnet_course.teaching.summaries import shares_of_rows
 
+MOST_NUMBERED = 20  # classes of which `confusion` has room for numbers
+INCHES = 0.16  # for each of more classes: room for its name
+
 
 def confusion(matrix: Tensor, classes: Sequence[str], title: str) -> Figure:
-    """A confusion matrix twice: as counts, and as shares of each true class.
+    """A confusion matrix twice: as counts, and as shares of each true class; of many only these.
 
     matrix: int64 [C, C], row = the true class, column = the predicted one. classes: in the matrix's order.
     """
     if matrix.shape != (len(classes), len(classes)):
         size = " × ".join(map(str, matrix.shape))
         raise ArgumentError(f"plots.confusion: the matrix is {size}, and there are {len(classes)} classes")
-    figure, axes = subplots(1, 2, figsize=(13, 6))
     counts, shares = matrix.numpy(), shares_of_rows(matrix).numpy()
     mistakes = shares * (1 - np.eye(len(classes)))
-    for axis, values, what in ((axes[0, 0], counts, "images"), (axes[0, 1], shares, "% of the true class")):
-        cells = axis.imshow(mistakes, cmap="Oranges", vmin=0)  # the right ones are many and would hide others
-        for (row, column), value in np.ndenumerate(values):
-            text = f"{value:,}" if values is counts else f"{100 * value:.0f}" if value >= 0.005 else ""
-            color = _readable_on(cells.to_rgba(mistakes[row, column]))
-            axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
-        axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axis.set_yticks(range(len(classes)), classes)
-        axis.set(xlabel="predicted class", ylabel="true class", title=what)
+    if len(classes) > MOST_NUMBERED:
+        side = INCHES * len(classes) + 2
+        figure, axes = subplots(figsize=(side + 1, side))
+        cells = _matrix(axes[0, 0], mistakes, classes, "wrong predictions", fontsize=7)
+        share = PercentFormatter(1, decimals=0)
+        figure.colorbar(cells, ax=axes[0, 0], shrink=0.5, label="share of the true class", format=share)
+    else:
+        figure, axes = subplots(1, 2, figsize=(13, 6))
+        panels = (axes[0, 0], counts, "images"), (axes[0, 1], shares, "% of the true class")
+        for axis, values, what in panels:
+            cells = _matrix(axis, mistakes, classes, what)
+            for (row, column), value in np.ndenumerate(values):
+                text = f"{value:,}" if values is counts else f"{100 * value:.0f}" if value >= 0.005 else ""
+                color = _readable_on(cells.to_rgba(mistakes[row, column]))
+                axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     right, total = int(matrix.trace()), int(matrix.sum())
     alt = (
         f"A table of true against predicted classes: {right:,} of {total:,} images are right; "
         f"{_worst(matrix, classes)}."
     )
     return finish(figure, title, alt)
+
+
+def _matrix(
+    axis: Axes, mistakes: np.ndarray, classes: Sequence[str], title: str, **letters: float
+) -> AxesImage:
+    """The mistakes in orange; the right predictions are many and would hide them. letters: their size."""
+    cells = axis.imshow(mistakes, cmap="Oranges", vmin=0)
+    upright = 90 if letters else 45
+    axis.set_xticks(
+        range(len(classes)), classes, rotation=upright, ha="center" if letters else "right", **letters
+    )
+    axis.set_yticks(range(len(classes)), classes, **letters)
+    axis.set(xlabel="predicted class", ylabel="true class", title=title)
+    return cells
 
 
 def _worst(matrix: Tensor, classes: Sequence[str]) -> str:
