@@ -20,6 +20,10 @@ HOMES = (
     "JUPYTER_DATA_DIR",
     "JUPYTER_RUNTIME_DIR",
 )
+if "PYTEST_XDIST_WORKER" in os.environ:  # several work side by side, and share the cores
+    # Here and not in `pytest_configure`: tests/conftest.py comes before that, and imports torch. With two threads
+    # in each of two processes a test of 3 seconds took 140.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 temporary = tempfile.TemporaryDirectory(prefix="resnet_course_tests_", ignore_cleanup_errors=True)
 
 
@@ -37,8 +41,6 @@ def pytest_configure() -> None:
         # Else every Python that is started compiles PyTorch again, which takes 5 of its 11 seconds.
         del os.environ["PYTHONDONTWRITEBYTECODE"]
         os.environ["PYTHONPYCACHEPREFIX"] = str(Path(temporary.name, "bytecode"))
-    if "PYTEST_XDIST_WORKER" in os.environ:  # several work side by side, and share the cores
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
     import matplotlib  # only now, because it looks for its folder when it is imported
 

@@ -118,7 +118,7 @@ def test_resuming_a_finished_training_changes_nothing(sets, tmp_path):
 def test_resume_refuses_another_training_and_starts_anew_without_one(sets, tmp_path, capsys):
     fit(fresh_model(), *sets, replace(TINY, epochs=1), tmp_path, resume=True)
     assert "nothing to resume" in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match=r"its recipe was .* and now it is"):
+    with pytest.raises(CheckpointError, match=r"epochs was .* and now it is"):
         fit(fresh_model(), *sets, replace(TINY, epochs=2), tmp_path, resume=True)
     with pytest.raises(CheckpointError, match="its number of images was 128, and now it is 100"):
         fit(fresh_model(), sets[0].limit(100), sets[1], replace(TINY, epochs=1), tmp_path, resume=True)
@@ -374,7 +374,7 @@ def test_features_go_to_the_home_of_the_settings_if_no_other_is_named(sets, tmp_
 
 
 def test_the_bar_says_what_is_left(sets):
-    run = Run(fresh_model(), TINY, sets[0], None)
+    run = Run(fresh_model(), TINY, *sets, None)
     with entered_phase(run, *sets, None) as phase:
         phase.began -= 60  # a minute for half an epoch
         assert phase.time_left(run, 2, 4) == "about 7 min left"
