@@ -21,7 +21,7 @@ HOMES = (
     "JUPYTER_RUNTIME_DIR",
 )
 if "PYTEST_XDIST_WORKER" in os.environ:  # several work side by side, and share the cores
-    # Here and not in `pytest_configure`: tests/conftest.py comes before that, and imports torch. With two threads
+    # Not in `pytest_configure`: tests/conftest.py comes before that, and imports torch. With two threads
     # in each of two processes a test of 3 seconds took 140.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 temporary = tempfile.TemporaryDirectory(prefix="resnet_course_tests_", ignore_cleanup_errors=True)
