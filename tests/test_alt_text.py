@@ -31,6 +31,7 @@ def notebook():
     return notebook
 
 
+@pytest.mark.slow
 def test_a_notebook_exported_to_html_has_the_descriptions(notebook):
     page = BeautifulSoup(HTMLExporter().from_notebook_node(notebook)[0], "html.parser")
     images = page.select(".jp-OutputArea-output img")

@@ -75,6 +75,7 @@ def test_the_recipe_original_learns_what_the_published_loop_learns(drawn):
         )
 
 
+@pytest.mark.slow
 def test_a_fresh_process_runs_that_loop(drawn):
     measured = baseline.measure_original(drawn, steps=1, evaluate=1, image_size=32)
     assert len(measured["step_milliseconds"]) == len(measured["evaluation_milliseconds"]) == 1

@@ -267,6 +267,7 @@ for round in range(5):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has imported torch")
 def test_kill_9_during_a_save_leaves_a_whole_checkpoint(tmp_path):
     path = tmp_path / "best.pt"

@@ -65,6 +65,7 @@ def test_train_writes_its_three_files(run_folder):
     assert [entry["epoch"] for entry in history] == [1, 2]
 
 
+@pytest.mark.slow
 def test_train_names_result_on_stdout_and_progress_on_stderr(capsys, tmp_path):
     command = (
         "train",
@@ -272,6 +273,7 @@ def test_the_module_runs_as_a_program_and_usage_errors_do_not_wait_for_torch():
     assert "| torch\n" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_keeps_what_was_learned(tmp_path):
     out = tmp_path / "d"
@@ -287,6 +289,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path):
     assert (out / "best.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_start_does_not_wait_for_torchvision():
     code = (
         "import sys, resnet_course.prediction, resnet_course.training; sys.exit('torchvision' in sys.modules)"

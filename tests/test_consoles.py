@@ -98,6 +98,7 @@ def commands(environment, *several):
     return found.stdout, found.stderr
 
 
+@pytest.mark.slow
 def test_predict_goes_on_where_the_console_writes_few_characters(trained, names):
     found = command(["predict", trained, *names, "отсутствует.png"], {"PYTHONIOENCODING": "cp1252"})
     assert found.returncode == 2 and found.stdout.count(b"\n") == len(names)
@@ -114,6 +115,7 @@ def test_predict_goes_on_in_this_process_too(monkeypatch, trained, names, encodi
     assert stderr.buffer.getvalue().count(b"\n") == 1 and b"no such file" in stderr.buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_all_go_on_where_the_system_knows_ascii_alone(tmp_path, images, names):
     out, data = tmp_path / "größe", f"folder:{images}"
     best = ["evaluate", out / "best.pt", "--data", data]
@@ -125,6 +127,7 @@ def test_all_go_on_where_the_system_knows_ascii_alone(tmp_path, images, names):
     assert b"  na" in stdout and b"Traceback" not in stderr
 
 
+@pytest.mark.slow
 def test_doctor_goes_on_whatever_the_console_can_write(tmp_path, monkeypatch, capsys):
     """In this process, with such a stream in the place of stdout: doctor measures for seconds."""
     from resnet_course import machine
@@ -196,6 +199,7 @@ def test_a_notice_that_nobody_can_read_stops_nothing(monkeypatch, capsys, stream
     console.say("hello")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
 @pytest.mark.parametrize("what", ["predict", "help", "both"])
 def test_a_closed_pipe_ends_a_command_quietly(trained, names, what):
@@ -218,6 +222,7 @@ def test_a_closed_pipe_ends_a_command_quietly(trained, names, what):
     assert what == "both" or (found.stderr.count(b"\n") <= 1 and b"roken" not in found.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_results_that_a_full_disk_cannot_take_are_one_line(trained, names):
     with Path("/dev/full").open("wb") as full:
@@ -239,6 +244,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limits")
 def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path):
     """A limit of the size of files stands for a disk that is full: the system refuses the bytes alike."""

@@ -378,6 +378,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux gives it")
 def test_memory_does_not_grow_with_the_file(tmp_path):
     path = tmp_path / "large.npy"
@@ -494,6 +495,7 @@ FeatureFile(Path(sys.argv[1]), (1, 2 * CHUNK, 64, 64, 2), "fp16").make(chunk, la
 """
 
 
+@pytest.mark.slow
 def test_when_the_one_that_works_is_killed_the_one_that_waits_goes_on(tmp_path, monkeypatch, capsys):
     path, starts, waits = tmp_path / "features" / "a.npy", [], threading.Event()
     monkeypatch.setattr("resnet_course.common.files.say", lambda text: waits.set())

@@ -495,6 +495,7 @@ folder.load_split(Path(sys.argv[1]), "train", Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_nothing_that_loads_wrongly(tree, home):  # "note gone" is a kill between the two files
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tree), str(home)], check=False)
     assert killed.returncode == 9

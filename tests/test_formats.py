@@ -292,6 +292,7 @@ def test_heif_is_read_with_a_reader_that_somebody_registered(monkeypatch):
     assert read_image(HEIC).size == (9, 12)
 
 
+@pytest.mark.slow
 def test_pillow_heif_is_registered_with_the_first_such_file(tmp_path):
     """A module stands for pillow-heif. In a process of its own, because Pillow keeps what is registered."""
     (tmp_path / "pillow_heif.py").write_text(

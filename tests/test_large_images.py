@@ -63,6 +63,7 @@ def png(width: int, height: int, bits: int, colour: int, row: bytes, *others: by
     return b"".join((b"\x89PNG\r\n\x1a\n", header, *others, chunk(b"IDAT", stream), chunk(b"IEND", b"")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is found elsewhere otherwise")
 def test_the_largest_photographs_take_less_than_500_mb_in_eight_threads_together(tmp_path):
     width, height = 12_000, 9_000

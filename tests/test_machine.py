@@ -176,6 +176,7 @@ print(*found)
 """
 
 
+@pytest.mark.slow
 @glibc
 def test_a_block_leaves_the_c_library_as_it_found_it():
     # In a new process, where nothing has called mallopt yet.

@@ -235,6 +235,7 @@ def test_a_file_that_is_removed_meanwhile_is_read_on(tree, tmp_path):
     assert torch.equal(found.images, before)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_photographs(tmp_path):
     """Of 5,000 photographs, 1.3 GB, no more stays in memory than a batch needs."""
     count, height, width = 5_000, 256, 341

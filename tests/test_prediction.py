@@ -247,6 +247,7 @@ print(peaks[1] - peaks[0])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux gives it")
 def test_thousands_of_images_take_no_more_memory_than_hundreds(saved, tmp_path):
     Image.fromarray(pixels(32, 32)).save(tmp_path / "a.png")

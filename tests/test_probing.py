@@ -178,6 +178,7 @@ print(max(new for counts in faults.values() for new in counts[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_steps_time_holds_neither_given_back_nor_new_memory():
     """In a process of its own, because what other tests have left of the heap decides too."""
     pytest.importorskip("resource")  # not on Windows

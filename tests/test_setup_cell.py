@@ -182,6 +182,7 @@ def test_alone_and_without_an_address_it_says_what_to_do(bare_python, tmp_path):
     assert (result.stdout, result.returncode) == ("", 1)
 
 
+@pytest.mark.slow
 def test_alone_it_installs_the_course_and_what_is_missing_and_changes_nothing_else(
     python, tmp_path, repository
 ):
@@ -195,6 +196,7 @@ def test_alone_it_installs_the_course_and_what_is_missing_and_changes_nothing_el
     assert "torch==1.0+cpu" in before
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_changes_nothing_and_says_what_to_do(python, tmp_path, repository):
     archive, address = repository
     archive.write_bytes(course_archive(tmp_path, "torch>=2.0", "missing>=1.0"))
