@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -66,32 +65,25 @@ def read_with_torchvision(folder: Path, workers: int) -> int:
     return sum(len(labels) for _, labels in DataLoader(images, batch_size=64, num_workers=workers))
 
 
-def in_a_process(way: str, *arguments: object) -> dict[str, float]:
-    """Seconds and megabytes of one way, imports left out."""
+def in_a_process(way: str, *arguments: object) -> float:
+    """Seconds of one way, imports left out."""
     command = [sys.executable, __file__, "--way", way, *map(str, arguments)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return {"seconds": round(float(said[-2]), 1), "megabytes_beyond_imports": round(float(said[-1]))}
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return round(float(said.split()[-1]), 1)
 
 
 def run_way(way: str, folder: Path, argument: str) -> None:
-    """What a process of its own does; prints seconds and megabytes."""
+    """What a process of its own does; prints seconds."""
     import torchvision.datasets  # noqa: F401
 
     import resnet_course.data.folder  # noqa: F401
 
-    before = _peak()
     start = time.perf_counter()
     if way == "course":
         read_with_the_course(folder, Path(argument))
     else:
         read_with_torchvision(folder, int(argument))
-    print(time.perf_counter() - start, _peak() - before)
-
-
-def _peak() -> float:
-    """The most memory so far, in MB, of this process; of finished workers the largest is added."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1e3
+    print(time.perf_counter() - start)
 
 
 def main() -> None:
@@ -112,15 +104,14 @@ def main() -> None:
     try:
         size, folder = draw(scratch, count, megapixels), scratch / "folder"
         cores = len(os.sched_getaffinity(0))
-        peers = {f"torchvision_{n}_workers": (n,) for n in (cores, 2 * cores)}
-        found = {"course": in_a_process("course", folder, scratch / "home")}
-        found["course_again"] = in_a_process("course", folder, scratch / "home")
-        found |= {name: in_a_process("torchvision", folder, *rest) for name, rest in peers.items()}
+        peers = {f"torchvision_{n}_workers_seconds": n for n in (cores, 2 * cores)}
+        found = {"course_seconds": in_a_process("course", folder, scratch / "home")}
+        found["course_again_seconds"] = in_a_process("course", folder, scratch / "home")
+        found |= {name: in_a_process("torchvision", folder, workers) for name, workers in peers.items()}
     finally:
         shutil.rmtree(scratch)
-    best = min(peers, key=lambda name: found[name]["seconds"])
-    ratio = found[best]["seconds"] / found["course"]["seconds"]
-    measured = {**found, "fastest_peer": best, "times_as_fast_as_the_peer": round(ratio, 1)}
+    ratio = min(found[name] for name in peers) / found["course_seconds"]
+    measured = {**found, "times_as_fast_as_the_peer": round(ratio, 1)}
     if options.quick:
         print(measured)
         return
