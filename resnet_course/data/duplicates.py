@@ -11,7 +11,7 @@ from resnet_course.data.images import ImageSet
 SIDE = 8  # pixels a side of what is compared: small enough to forget compression and noise
 # On CIFAR-10, closer pairs show the same thing to the eye, nearly all of them; see notebook 02.
 NEAR = 0.015
-CHUNK = 500  # images read at once: 150 MB as float at 160 pixels
+CHUNK = 200  # images read at once: 160 MB as float at 256 pixels
 KNOWN_CHUNK = 10_000  # images that those are compared with at once: 20 MB of distances
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from resnet_course.common.console import say
 from resnet_course.data.formats import DAMAGED, NOT_READ
 from resnet_course.data.images import ImageSet
-from resnet_course.data.layout import LAYOUT, Classes, find_images, find_splits, passed_over
+from resnet_course.data.layout import LAYOUT, Classes, class_name, find_images, find_splits, passed_over
 from resnet_course.data.mistaken import explain
 from resnet_course.data.reading import open_image, quiet
 from resnet_course.data.rows import DataError, Origins, Photographs, Rows
@@ -74,15 +74,14 @@ def load_split(
     labels = [label_of[file] for file in stored.files]
     _refuse_empty(directory, splits[split], [classes[label] for label in labels])
     rows = _rows(directory, stored, stored_size, shorter_side)
-    return ImageSet(rows, torch.tensor(labels), classes, f"folder {_name(directory)}")
+    return ImageSet(rows, torch.tensor(labels), classes, f"folder {class_name(directory.resolve().name)}")
 
 
 def _find_splits(directory: Path) -> dict[str, Classes]:
     if mistaken := explain(directory):
         raise DataError(mistaken)
     if not directory.is_dir():
-        found = "is a file, not a folder" if directory.exists() else "does not exist"
-        raise DataError(f"{directory} {found}; {LAYOUT}")
+        raise DataError(f"{directory} does not exist; {LAYOUT}")
     return find_splits(directory)
 
 
@@ -176,8 +175,3 @@ def _squares(source: Path | np.ndarray, size: int) -> Tensor:
 
 def _strings(values: Sequence[str]) -> np.ndarray:
     return np.array(values, dtype=object)
-
-
-def _name(directory: Path) -> str:
-    name = directory.resolve().name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

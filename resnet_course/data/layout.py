@@ -103,7 +103,7 @@ def _below_the_classes(directory: Path, folders: list[Path]) -> dict[str, Classe
     splits: dict[str, Classes] = {split: {} for split in SPLITS if split in found}
     for folder in folders:
         for sub in inner[folder]:
-            splits[_split_of(sub.name)].setdefault(_normal(folder.name), []).append(sub)
+            splits[_split_of(sub.name)].setdefault(class_name(folder.name), []).append(sub)
     return splits
 
 
@@ -165,7 +165,7 @@ def _subfolders(folder: Path) -> list[Path]:
 def _classes(folder: Path) -> Classes:
     classes: Classes = {}
     for sub in _subfolders(folder):
-        classes.setdefault(_normal(sub.name), []).append(sub)
+        classes.setdefault(class_name(sub.name), []).append(sub)
     return dict(sorted(classes.items()))
 
 
@@ -174,7 +174,7 @@ def _loose(folder: Path) -> str:
     return f"{loose:,} images that belong to no class" if loose else "no images either"
 
 
-def _normal(name: str) -> str:
-    """One spelling of a class name: in some archives from macOS é is e and an accent; bytes are escaped."""
+def class_name(name: str) -> str:
+    """One spelling of a folder's name: in archives from macOS é is e and an accent; bytes are escaped."""
     printable = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", printable)
