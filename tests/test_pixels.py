@@ -1,9 +1,8 @@
 """Which number is white, in files and in arrays alike, and how deep pixels become 8-bit RGB."""
 
-import io
-
 import numpy as np
 import pytest
+from image_files import encode, grey, pixels
 from PIL import Image
 
 from resnet_course.data import pixels as conversion
@@ -16,23 +15,6 @@ COLOURS[0, 0] = 255
 GREYS = COLOURS[:, :, 0]
 DEEP = np.array([[0, 128, 129, 257, 2570, 40_000, 65_535]], np.uint16)
 SHALLOW = np.array([[0, 0, 1, 1, 10, 156, 255]], np.uint8)  # the nearest of 0..255 for each
-
-
-def encode(image: Image.Image, file_format: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
-
-
-def pixels(source) -> np.ndarray:
-    image = read_image(source)
-    assert image.mode == "RGB"
-    return np.asarray(image)
-
-
-def grey(values) -> np.ndarray:
-    """The same value in all three channels."""
-    return np.stack([np.asarray(values)] * 3, axis=-1)
 
 
 def refused(source) -> str:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from image_files import encode, grey, pixels
 from PIL import EpsImagePlugin, Image, ImageCms
 
 from resnet_course.data import reading
@@ -26,23 +27,6 @@ from resnet_course.data.turns import Turns
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (12, 9, 3), dtype=np.uint8)
 GREYS = COLOURS[:, :, 0]
-
-
-def encode(image: Image.Image, file_format: str = "PNG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, file_format, **options)
-    return file.getvalue()
-
-
-def pixels(source) -> np.ndarray:
-    image = read_image(source)
-    assert image.mode == "RGB"
-    return np.asarray(image)
-
-
-def grey(values) -> np.ndarray:
-    """The same value in all three channels."""
-    return np.stack([np.asarray(values)] * 3, axis=-1)
 
 
 def gradient(width: int, height: int) -> Image.Image:
