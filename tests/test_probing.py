@@ -167,23 +167,27 @@ faults = {}
 def step(timer, kind, engine):
     def allocate():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(2**24)  # 64 MB: more than glibc keeps by itself
+        torch.ones(2**25)  # 128 MB: more than glibc keeps between two blocks
         faults.setdefault((kind, engine), []).append(
             resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
         )
     return allocate
 timing.StepTimer.step = step
 machine.probe()
-print(max(new for counts in faults.values() for new in counts[1:]))
+print(max(min(counts[1:]) for counts in faults.values()))
 """
 
 
 @pytest.mark.slow
 def test_a_steps_time_holds_neither_given_back_nor_new_memory():
-    """In a process of its own, because what other tests have left of the heap decides too."""
+    """In a process of its own, because what other tests have left of the heap decides too.
+
+    One later step may find new memory, where a small block has settled in the old: so the fewest
+    are asked for, as a probe takes the fastest step.
+    """
     pytest.importorskip("resource")  # not on Windows
     done = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 100, "64 MB are 16,384 pages"
+    assert float(done.stdout) < 100, "128 MB are 32,768 pages"
 
 
 @torch.inference_mode()
