@@ -173,8 +173,10 @@ def step(timer, kind, engine):
         )
     return allocate
 timing.StepTimer.step = step
+timing.SECONDS = 60  # on a busy machine 2 seconds may end before any step is repeated
 machine.probe()
-print(max(min(counts[1:]) for counts in faults.values()))
+counts = sum(faults.values(), [])
+print(sum(count > 1000 for count in counts), len(counts))
 """
 
 
@@ -182,12 +184,12 @@ print(max(min(counts[1:]) for counts in faults.values()))
 def test_a_steps_time_holds_neither_given_back_nor_new_memory():
     """In a process of its own, because what other tests have left of the heap decides too.
 
-    One later step may find new memory, where a small block has settled in the old: so the fewest
-    are asked for, as a probe takes the fastest step.
+    A few steps find new memory, where a small block has settled in the old; without `keeping_memory` all do.
     """
     pytest.importorskip("resource")  # not on Windows
     done = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 100, "128 MB are 32,768 pages"
+    with_new_memory, steps = map(int, done.stdout.split())
+    assert steps > 20 and with_new_memory < steps / 2
 
 
 @torch.inference_mode()
