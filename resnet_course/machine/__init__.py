@@ -1,5 +1,6 @@
 """What this machine does well: measured in seconds, not looked up."""
 
+from resnet_course.machine.convolutions import Convolutions
 from resnet_course.machine.devices import DeviceError, device
 from resnet_course.machine.engine import Engine
 from resnet_course.machine.estimates import estimate
@@ -7,20 +8,25 @@ from resnet_course.machine.limits import memory_free, threads_here, usable_cores
 from resnet_course.machine.memory import keeping_memory
 from resnet_course.machine.probing import Probe, choose, needs_retuning, probe, retune
 from resnet_course.machine.timing import seconds
+from resnet_course.machine.tuning import forget, signature, tuned
 
 __all__ = [
+    "Convolutions",
     "DeviceError",
     "Engine",
     "Probe",
     "choose",
     "device",
     "estimate",
+    "forget",
     "keeping_memory",
     "memory_free",
     "needs_retuning",
     "probe",
     "retune",
     "seconds",
+    "signature",
     "threads_here",
+    "tuned",
     "usable_cores",
 ]

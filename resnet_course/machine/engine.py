@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from resnet_course.machine import devices, distributed
+from resnet_course.machine.convolutions import Computing, Convolutions
 from resnet_course.machine.limits import threads_here
 from resnet_course.machine.memory import keeping_memory
 
@@ -26,6 +27,7 @@ class Engine:
     memory_format: "channels_last" or "contiguous".
     threads: of the processor; None: as many as PyTorch uses already, within `threads_here()`.
     layer4_format: the layout of layer4, if its small maps are faster in another one; None: memory_format.
+    convolutions: the ways of those that learn (see `machine.tuned`); None: PyTorch's.
     """
 
     device: str
@@ -33,6 +35,7 @@ class Engine:
     memory_format: str
     threads: int | None = None
     layer4_format: str | None = None
+    convolutions: Convolutions | None = None
 
     @classmethod
     def of(cls, network: nn.Module) -> Engine:
@@ -92,6 +95,17 @@ class Engine:
                 for number in _hooks(layer4):
                     del layer4._forward_pre_hooks[number]
 
+    def computing_as(self, convolutions: Convolutions) -> Engine:
+        """This engine with these ways of convolutions, for which all lies in channels-last memory."""
+        layout = {"memory_format": "channels_last", "layer4_format": None}
+        return replace(self, convolutions=convolutions, **layout)
+
+    def for_batches_of(self, count: int) -> Engine:
+        """This engine with its ways of convolutions for batches of so many images."""
+        if self.convolutions is None:
+            return self
+        return replace(self, convolutions=replace(self.convolutions, batch=count))
+
     def autocast(self) -> contextlib.AbstractContextManager:
         """The context in which the forward pass runs."""
         kind = devices.kind_of(self.device)
@@ -99,7 +113,7 @@ class Engine:
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """Within it PyTorch uses the engine's number of threads and keeps its memory.
+        """Within it PyTorch uses the engine's threads and ways of convolutions, and keeps its memory.
 
         While other processes wait for this one (see `distributed.local_main_process_first`), it uses their
         cores too.
@@ -110,7 +124,10 @@ class Engine:
             threads = max(threads, min(threads * distributed.thread_multiplier(), threads_here()))
         torch.set_num_threads(threads)
         try:
-            with keeping_memory():
+            with (
+                keeping_memory(),
+                Computing(self.convolutions) if self.convolutions else contextlib.nullcontext(),
+            ):
                 yield
         finally:
             torch.set_num_threads(before)
@@ -119,7 +136,9 @@ class Engine:
         on = f"{self.device}, {self.precision}, {self.memory_format.replace('_', '-')}"
         if self.layer4_format:
             on += f" (layer4 {self.layer4_format.replace('_', '-')})"
-        return on if self.threads is None else f"{on}, {self.threads} thread{'s' * (self.threads > 1)}"
+        if self.threads is not None:
+            on += f", {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{on}, {self.convolutions}" if self.convolutions else on
 
 
 def _bring_back(tensor: Tensor, device: torch.device, stride: tuple[int, ...]) -> None:

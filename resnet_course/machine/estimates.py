@@ -19,6 +19,7 @@ from resnet_course.inputs.batches import eval_batches
 from resnet_course.machine.engine import Engine
 from resnet_course.machine.probing import choose
 from resnet_course.machine.timing import seconds
+from resnet_course.machine.tuning import tuned
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import ResNet, resnet18
 from resnet_course.transfer import freeze, fused, split_at, trunk_of
@@ -64,6 +65,9 @@ def _estimate(recipe: Recipe, images: int, validation_images: int, width: int) -
         network, engine, batch = head, choose(recipe, "features"), lambda: features
     else:
         once, network, batch = 0.0, model, inputs
+    if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
+        steps = recipe.epochs * (images // recipe.batch_size)
+        engine = tuned(engine, network, batch()[:1], recipe.batch_size, steps).for_batches_of(count)
     step, update = _learning(network, engine, batch, image_set.labels, until)
     epoch = images * step / count + math.ceil(images / recipe.batch_size) * update
     if validation_images:

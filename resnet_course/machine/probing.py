@@ -200,7 +200,7 @@ def retune(engine: Engine, demands: Demands, kind: str = "images") -> Engine:
         if len(by_threads) == len(counts):  # where there was no time to try them all, nothing changes
             plain = replace(plain, threads=min(by_threads, key=by_threads.get))
         tuned = replace(engine, threads=plain.threads)
-        if demands.memory_format == "auto":
+        if demands.memory_format == "auto" and not engine.convolutions:  # those have a layout each
             kinds = KINDS if kind == "images" else (kind,)
             layouts = [replace(plain, memory_format=layout) for layout in FORMATS]
             timer.time([(k, one) for k in kinds for one in layouts], ROUNDS)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data.images import LabelledSet
 from resnet_course.features import cache_features, network_for
+from resnet_course.inputs.batches import eval_batches
 from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import OPTIMIZERS, SCHEDULES, Recipe
 from resnet_course.settings import Settings
@@ -91,9 +92,15 @@ class Phase:
         seconds = self.paces[-1] * len(self.train) if self.paces else 0.0
         if distributed.broadcast(machine.needs_retuning(self.engine, self.paces, seconds)):
             before, self.engine = self.engine, machine.retune(self.engine, self.recipe, self.train.kind)
+            machine.forget()
             if distributed.world_size() > 1:  # DistributedDataParallel has noted the layout of the weights
                 layout = {"memory_format": before.memory_format, "layer4_format": before.layer4_format}
                 self.engine = replace(self.engine, **layout)
+            if before.convolutions:
+                network = network_for(self.model, self.train)
+                self.engine = _tuned(
+                    replace(self.engine, convolutions=None), network, self.train, self.recipe
+                )
             self.engine.place(self.model)
             self.paces.clear()
 
@@ -116,7 +123,8 @@ def entered_phase(
     began = time.perf_counter()
     train, val = _sets(model, train, val, recipe, home)
     preparation_seconds = time.perf_counter() - began if train.kind != run.train.kind else 0.0
-    engine = machine.choose(recipe, train.kind)
+    left_in_its_middle = run.progress.training if done > start else None
+    engine = _engine(network_for(model, train), train, recipe, left_in_its_middle or {})
     with engine.hosting(model):
         seed = recipe.seed + start * SEEDS_APART
         torch.manual_seed(seed + distributed.rank())  # dropout draws from torch's global numbers
@@ -138,6 +146,27 @@ def entered_phase(
         if done > start:
             run.restore(phase)
         yield phase
+
+
+def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict[str, Any]) -> Engine:
+    """How a phase is computed; one that was left in its middle as before: the same ways, the same weights."""
+    engine = machine.choose(recipe, train.kind)
+    if "convolutions" not in before:
+        return _tuned(engine, network, train, recipe)
+    measured_on, ways = before["convolutions"]
+    if measured_on != machine.signature():
+        say("The processor is another one than before, so its convolutions are measured anew.")
+        return _tuned(engine, network, train, recipe)
+    return engine.computing_as(machine.Convolutions.from_list(ways)) if ways else engine
+
+
+def _tuned(engine: Engine, network: nn.Module, train: LabelledSet, recipe: Recipe) -> Engine:
+    """The engine with the fastest way for each convolution, unless the recipe demands a layout."""
+    if recipe.memory_format != "auto":
+        return engine
+    image, _ = next(eval_batches(train.subset(torch.arange(1)), recipe))
+    batch = -(-recipe.batch_size // distributed.world_size())
+    return machine.tuned(engine, network, image, batch, recipe.epochs * (len(train) // recipe.batch_size))
 
 
 def _what_is_trained(model: nn.Module) -> tuple[set[str], float]:

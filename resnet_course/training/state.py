@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from resnet_course import machine
 from resnet_course.common.console import say
 from resnet_course.common.durations import format_duration
 from resnet_course.data.images import LabelledSet
@@ -136,10 +137,12 @@ class Run:
 
 
 def _state(phase: Phase, epochs: tuple[dict[str, float], ...]) -> dict[str, Any]:
-    """What `Run.restore` goes on from, and the history."""
+    """What `Run.restore` and `entered_phase` go on from, and the history."""
+    ways = phase.engine.convolutions
     return {
         "images": len(phase.train),
         "history": list(epochs),
+        "convolutions": [machine.signature(), ways and ways.to_list()],
         "optimizer": phase.optimizer.state_dict(),
         "generator": phase.generator.get_state(),
         "global_generator": torch.get_rng_state(),

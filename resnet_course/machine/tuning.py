@@ -1,0 +1,158 @@
+"""Finds the fastest way for each convolution of a network that is to be trained, in a few seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import platform
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from resnet_course.common.console import say
+from resnet_course.common.seeding import seeded
+from resnet_course.machine import devices, distributed
+from resnet_course.machine.convolutions import PASSES, Convolution, Convolutions, Ways, compute, plain
+from resnet_course.machine.engine import Engine
+from resnet_course.resnet.network import eval_mode
+
+SECONDS = 3.0  # that measuring may take
+PACE = 2e12  # operations of a training for each second of measuring: a twentieth of its time at 100 GFLOP/s
+LEAST = 0.3  # seconds below which measuring tells nothing
+OPERATIONS = 4e9  # of one pass that is measured: of large maps a part of the batch is enough
+ROUNDS = 2  # the first of a way is its warm-up too
+HOPELESS = 1.5  # times as long as the best so far: not tried again
+GAIN = 0.95  # of PyTorch's own time, from which another way is taken
+CAPS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+
+_known: dict[tuple[Any, ...], Convolutions] = {}  # what this process has measured
+
+
+class Recording(TorchFunctionMode):
+    """Notes the convolutions that learn, as they are called: how often each, and if its input learns too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[Convolution, list[bool]] = {}
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Called for every function of PyTorch."""
+        found = plain(*args, **(kwargs or {})) if function is torch.conv2d else None
+        if found:
+            self.calls.setdefault(found[2], []).append(found[0].requires_grad)
+        return function(*args, **(kwargs or {}))
+
+
+def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: int) -> Engine:
+    """The engine with the fastest way for each convolution of `network` that learns.
+
+    image: one input, float [1, C, H, W]; batch: how many there are in a full batch, for which alone the ways
+    hold; steps: how many will be trained, which decides how long measuring may take: a twentieth of that, at
+    most 3 seconds. It is the same engine on a GPU, for a short training, and of images where contiguous
+    memory is faster; else all that is computed lies in channels-last memory.
+    What a process has measured it takes again; processes that train together take what the first measured.
+    """
+    slower = image.shape[1] == 3 and engine.memory_format == "contiguous"
+    if devices.kind_of(engine.device) != "cpu" or slower or batch < 2:
+        return engine
+    calls = _recorded(engine, network, image)
+    operations = sum(
+        (2 + learns) * convolution.operations
+        for convolution, all_calls in calls.items()
+        for learns in all_calls
+    )
+    seconds = min(SECONDS, operations * batch * steps / PACE)
+    if seconds < LEAST:
+        return engine
+    engine = replace(engine, memory_format="channels_last", layer4_format=None, convolutions=None)
+    key = (signature(), engine.precision, engine.threads, batch, tuple(sorted(calls)))
+    found = _known.get(key)
+    if distributed.broadcast(found is None):
+        say("Measuring the convolutions for up to three seconds …")
+        found = _known[key] = distributed.broadcast(_measured(engine, calls, batch, seconds))
+    return engine.computing_as(distributed.broadcast(found))
+
+
+def forget() -> None:
+    """Measure anew when asked again: what was measured in a busy moment may be wrong."""
+    _known.clear()
+
+
+def signature() -> str:
+    """What a measurement holds for: processor, its caps, and PyTorch."""
+    caps = (f"{name}={os.environ[name]}" for name in CAPS if name in os.environ)
+    return " ".join(
+        (platform.machine(), torch.backends.cpu.get_cpu_capability(), *caps, f"torch {torch.__version__}")
+    )
+
+
+def _recorded(engine: Engine, network: nn.Module, image: Tensor) -> dict[Convolution, list[bool]]:
+    """The convolutions of a network that learn, from one image; it is left as it was."""
+    recording = Recording()
+    undisturbed = seeded(), torch.inference_mode(False), torch.enable_grad(), eval_mode(network)
+    with contextlib.ExitStack() as stack:
+        for context in (*undisturbed, engine.autocast(), recording):
+            stack.enter_context(context)
+        network(image.to(next(network.parameters()).device))
+    return recording.calls
+
+
+def _measured(
+    engine: Engine, calls: dict[Convolution, list[bool]], batch: int, seconds: float
+) -> Convolutions:
+    """The fastest ways, of the convolutions with the most operations first, until the time is over."""
+    until = perf_counter() + seconds
+    chosen: dict[Convolution, dict[str, str]] = {convolution: {} for convolution in calls}
+    by_operations = sorted(calls, key=lambda convolution: -convolution.operations * len(calls[convolution]))
+    with seeded(), torch.no_grad(), engine.computing():
+        for each in reversed(PASSES):  # the gradient of the weights first, where most is to be won
+            for convolution in by_operations:
+                if each != "input_gradient" or any(calls[convolution]):
+                    chosen[convolution][each] = _fastest(convolution, each, batch, until)
+    return Convolutions(batch, tuple((convolution, Ways(**ways)) for convolution, ways in chosen.items()))
+
+
+def _fastest(convolution: Convolution, each: str, batch: int, until: float) -> str:
+    """The fastest way of one pass; PyTorch's own where there was no time to compare."""
+    images = int(min(batch, max(16, OPERATIONS // convolution.operations)))
+    tensors, best = _tensors(convolution, each, images), {}
+    for _, way in itertools.product(range(ROUNDS), convolution.possible(each)):
+        if perf_counter() >= until:
+            break
+        if best.get(way, 0.0) > HOPELESS * min(best.values(), default=0.0):
+            continue
+        start = perf_counter()
+        compute(each, way, convolution, *tensors)
+        best[way] = min(best.get(way, float("inf")), perf_counter() - start)
+    if len(best) < len(convolution.possible(each)):
+        return "conv2d"
+    way = min(best, key=best.get)
+    return way if best[way] < GAIN * best["conv2d"] else "conv2d"
+
+
+def _tensors(convolution: Convolution, each: str, images: int) -> tuple[Tensor, ...]:
+    """Random tensors of the right sizes, as `compute` takes them."""
+    height, width = convolution.geometry.output
+    dtype = torch.bfloat16 if convolution.precision == "bf16" else torch.float32
+    kernel = convolution.kernel
+    shapes = {
+        "x": (images, convolution.channels, convolution.height, convolution.width),
+        "weight": (convolution.outputs, convolution.channels, kernel, kernel),
+        "gradient": (images, convolution.outputs, height, width),
+    }
+    x, weight, gradient = (
+        torch.randn(shape, dtype=dtype).to(memory_format=torch.channels_last) for shape in shapes.values()
+    )
+    orders = {
+        "output": (x, weight),
+        "input_gradient": (gradient, weight, x),
+        "weight_gradient": (x, gradient, weight),
+    }
+    return orders[each]
