@@ -1,16 +1,22 @@
 """For every test run: nothing of the user's is touched, and a notebook that goes wrong fails at once."""
 
 import os
+import sys
 import tempfile
 import time
 from importlib.util import cache_from_source
 from pathlib import Path
 from queue import Empty
 
-import nbval.kernel
-import nbval.plugin
-import pytest
+# jsonschema, which nbval imports, would build a grammar of Internet addresses: 2 seconds in each process, for
+# nothing that a notebook needs. So nbval is not loaded by itself, before this file (pyproject.toml), but here.
+sys.modules.setdefault("rfc3987_syntax", None)
 
+import nbval.kernel  # noqa: E402
+import nbval.plugin  # noqa: E402
+import pytest  # noqa: E402
+
+pytest_plugins = ["nbval.plugin"]
 HOMES = (
     "RESNET_COURSE_HOME",
     "TORCH_HOME",

@@ -1,19 +1,38 @@
-"""Fixtures that several test modules use."""
+"""Fixtures that several test modules use.
+
+PyTorch is imported where it is used: the process that only shares the tests out reads this file too.
+"""
 
 import pytest
-import torch
-from exercise_harness import exercise_home, said
-
-from resnet_course.data import ImageSet, split_off
-
-__all__ = ["exercise_home", "said"]
 
 
 @pytest.fixture(scope="module")
 def sets():
     """Dark pictures and bright ones, 128 to train and 32 to validate: any loop that works learns them."""
+    import torch
+
+    from resnet_course.data import ImageSet, split_off
+
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(160) % 2
     noise = torch.randint(0, 160, (160, 3, 32, 32), generator=generator)
     images = (noise + 60 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
     return split_off(ImageSet(images, labels, ("dark", "bright"), "noise"), 0.2)
+
+
+@pytest.fixture
+def exercise_home(tmp_path, monkeypatch):
+    """A learner who has tried nothing yet, and does not ask for strictness."""
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
+    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
+
+
+@pytest.fixture
+def said(exercise_home, capsys):
+    """A function: what `question.check(answer)` prints."""
+
+    def check(question, answer):
+        question.check(answer)
+        return capsys.readouterr().out
+
+    return check

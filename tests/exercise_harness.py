@@ -5,7 +5,6 @@ import pkgutil
 import re
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -31,21 +30,3 @@ def answer_of(source):
     names = {"torch": torch, "nn": nn, "F": F, "np": np}
     exec(source, names)
     return list(names.values())[-1]
-
-
-@pytest.fixture
-def exercise_home(tmp_path, monkeypatch):
-    """A learner who has tried nothing yet, and does not ask for strictness."""
-    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
-    monkeypatch.delenv("RESNET_COURSE_STRICT", raising=False)
-
-
-@pytest.fixture
-def said(exercise_home, capsys):
-    """A function: what `question.check(answer)` prints."""
-
-    def check(question, answer):
-        question.check(answer)
-        return capsys.readouterr().out
-
-    return check

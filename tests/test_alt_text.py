@@ -42,6 +42,7 @@ def test_a_notebook_exported_to_html_has_the_descriptions(notebook):
         assert Image.open(io.BytesIO(base64.b64decode(data))).size[0] > 300
 
 
+@pytest.mark.slow
 def test_what_jupyterlab_prefers_has_them_too(notebook):
     """Seen in JupyterLab 4: it takes text/html before image/png, and shows png without any alt text."""
     for output, alt in zip(notebook.cells[0].outputs, ALTS, strict=True):

@@ -38,6 +38,7 @@ def dataset(image_set, *, train, image_size):
     return original_loop.Images(images, image_set.labels.numpy(), pipeline)
 
 
+@pytest.mark.slow
 def test_the_recipe_original_learns_what_the_published_loop_learns(drawn):
     """`fit` against torchvision's network, Pillow's images and a plain loop: two steps and an evaluation."""
     recipe = replace(ORIGINAL, image_size=64, epochs=1, seed=3)

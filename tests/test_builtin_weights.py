@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib import resources
 
+import pytest
 import torch
 
 from resnet_course.data import shapes
@@ -25,6 +26,7 @@ def test_the_file_is_small_and_fits():
     )
 
 
+@pytest.mark.slow
 def test_twenty_pictures_a_class_are_worth_far_more_than_from_random():
     train, val, test = shapes.draw(200, 0), shapes.draw(50, 500), shapes.draw(500, 2_000_000)
     accuracy = {}

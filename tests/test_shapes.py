@@ -71,6 +71,7 @@ def linear_accuracy(features, weight_decay):
     return ((test_x @ weight + bias).argmax(1) == test.labels).float().mean().item()
 
 
+@pytest.mark.slow
 def test_a_linear_model_on_raw_pixels_stays_below_60_per_cent():
     accuracy = linear_accuracy(lambda x: x.flatten(1), weight_decay=1.0)  # with 0.1 it is no better
     assert 0.15 < accuracy < 0.60
