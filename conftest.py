@@ -8,8 +8,8 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from queue import Empty
 
-# jsonschema, which nbval imports, would build a grammar of Internet addresses: 2 seconds in each process, for
-# nothing that a notebook needs. So nbval is not loaded by itself, before this file (pyproject.toml), but here.
+# jsonschema, which nbval imports, would build a grammar of Internet addresses, 2 seconds in each process,
+# that no notebook needs. So nbval is not loaded by itself, before this file (see pyproject.toml), but here.
 sys.modules.setdefault("rfc3987_syntax", None)
 
 import nbval.kernel  # noqa: E402

@@ -45,7 +45,7 @@ def measure_steps(options: Namespace) -> dict[str, object]:
     )
     epoch = (median["original"] * TRAIN + median["original_batch"] * TEST) / ORIGINAL.batch_size
     probe = machine.probe()
-    gigaflops = max(probe.gigaflops(precision) for precision in ("fp32", "bf16"))
+    gigaflops = probe.gigaflops(probe.fastest[0])
     return {
         "steps_each": options.steps * options.rounds,
         "original_step_milliseconds": round(median["original"], 1),

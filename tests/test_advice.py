@@ -70,6 +70,12 @@ def test_larger_images_get_a_larger_input():
     assert advise(replace(sound, train=large)).recipe.image_size == 128
 
 
+@pytest.mark.parametrize(("gain", "why"), [(0.02, "would emulate bf16"), (1.0, "bf16 was not measured")])
+def test_the_advice_says_why_bf16_was_not_tried(gain, why):
+    probe = machine.Probe(2, 8 * 10**9, {("fp32", "contiguous"): 4.0}, {2: 1.0}, 10**9, {}, gain)
+    assert why in advice.for_machine(probe, 4.0)[0] and "stays with fp32" in advice.for_machine(probe, 4.0)[0]
+
+
 def test_the_advice_for_a_machine_follows_from_what_was_measured():
     ways = {("fp32", "contiguous"): 4.0, ("fp32", "channels_last"): 2.0}
     ways |= {("bf16", "contiguous"): 3.0, ("bf16", "channels_last"): 1.0}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from resnet_course.common.console import say
 from resnet_course.common.seeding import seeded
@@ -21,8 +22,8 @@ from resnet_course.settings import Settings
 
 KINDS = ("images", "features")
 ROUNDS, THREAD_ROUNDS = 4, 2  # of one step of every candidate in turn, so that a busy moment hits all
-SIDE = 128  # of the tiny matrices that tell whether bf16 is emulated
-EMULATED = 3  # times as long as in fp32; where bf16 is emulated, a product takes 20 to 500 times as long
+SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf16 is emulated
+EMULATED = 1.5  # times as long as in fp32; 4 times without AVX-512, and more where reports say so
 SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
 LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again is no more than a twentieth
 
@@ -50,8 +51,8 @@ class Probe:
     by_threads: of the first of these, by the number of threads.
     operations: floating-point operations in one step.
     features: milliseconds of one step on features, by (precision, memory format).
-    bf16_gain: how many times as fast as in fp32 a tiny matrix product is in bf16. Where that says that the
-        processor has to emulate bf16, nothing else was measured in it.
+    bf16_gain: how many times as fast as in fp32 a small convolution is in bf16, forward and backward. Where
+        that says that the processor has to emulate bf16, nothing else was tried in it.
     """
 
     cores: int
@@ -72,13 +73,18 @@ class Probe:
         """The number of threads that was fastest."""
         return min(self.by_threads, key=self.by_threads.get)
 
-    def gigaflops(self, precision: str) -> float:
+    @property
+    def emulates_bf16(self) -> bool:
+        """Whether the processor has no instructions for bf16."""
+        return self.bf16_gain < 1 / EMULATED
+
+    def gigaflops(self, precision: str) -> float | None:
         """Billions of floating-point operations a second in a precision, in its better memory format.
 
-        Of an emulated bf16 it is that of fp32, times what the tiny product told.
+        None if the precision was not tried.
         """
         times = [ms for (p, _), ms in self.milliseconds.items() if p == precision]
-        return self.operations / 1e6 / min(times) if times else self.gigaflops("fp32") * self.bf16_gain
+        return self.operations / 1e6 / min(times) if times else None
 
     def channels_last_gain(self, precision: str) -> float | None:
         """How many times as fast a step is in channels-last memory as in contiguous memory, if known."""
@@ -86,7 +92,11 @@ class Probe:
         return times[0] / times[1] if all(times) else None
 
     def __str__(self) -> str:
-        speeds = " and ".join(f"{self.gigaflops(p):,.2g} GFLOP/s in {p}" for p in ("fp32", "bf16"))
+        known = {precision: self.gigaflops(precision) for precision in ("fp32", "bf16")}
+        speeds = " and ".join(f"{speed:,.2g} GFLOP/s in {name}" for name, speed in known.items() if speed)
+        if known["bf16"] is None:
+            why = "the processor would emulate it" if self.emulates_bf16 else "there was no time"
+            speeds += f" (bf16 was not tried: {why})"
         fastest, gain = self.fastest, self.channels_last_gain(self.fastest[0])
         layouts = f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
         return (
@@ -230,13 +240,27 @@ def _thread_counts(on: str) -> list[int]:
 
 
 def _bf16_gain(on: str) -> float:
-    """How many times as fast a tiny matrix product is in bf16 as in fp32."""
+    """How many times as fast a small convolution is in bf16 as in fp32, forward and backward."""
     times = {}
-    with Engine(on, "fp32", "contiguous", 1).computing():  # on a busy machine two threads take 40 ms to meet
-        for dtype in (torch.float32, torch.bfloat16):
-            matrix = torch.ones(SIDE, SIDE, dtype=dtype, device=on)
-            times[dtype] = min(seconds(lambda matrix=matrix: matrix @ matrix, times=3, at_most=0.1))
-    return times[torch.float32] / times[torch.bfloat16]
+    for precision in ("fp32", "bf16"):
+        engine = Engine(on, precision, "channels_last", 1)  # on a busy machine two threads take 40 ms to meet
+        with engine.computing():
+            times[precision] = min(seconds(_small_step(engine), times=3, at_most=0.1))
+    return times["fp32"] / times["bf16"]
+
+
+def _small_step(engine: Engine) -> Callable[[], None]:
+    """A convolution of a few images, forward and backward."""
+    channels = SMALL[1]
+    convolution = engine.place(nn.Conv2d(channels, channels, 3, padding=1, bias=False))
+    images = engine.place(torch.ones(SMALL))
+
+    def step() -> None:
+        with engine.autocast():
+            output = convolution(images)
+        output.float().sum().backward()
+
+    return step
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from resnet_course.machine.convolutions import PASSES, Convolution, Convolutions
 from resnet_course.machine.engine import Engine
 from resnet_course.resnet.network import eval_mode
 
-SECONDS = 3.0  # that measuring may take
+SECONDS = 2.0  # that measuring may take
 PACE = 2e12  # operations of a training for each second of measuring: a twentieth of its time at 100 GFLOP/s
 LEAST = 0.3  # seconds below which measuring tells nothing
 OPERATIONS = 4e9  # of one pass that is measured: of large maps a part of the batch is enough
@@ -55,7 +55,7 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
 
     image: one input, float [1, C, H, W]; batch: how many there are in a full batch, for which alone the ways
     hold; steps: how many will be trained, which decides how long measuring may take: a twentieth of that, at
-    most 3 seconds. It is the same engine on a GPU, for a short training, and of images where contiguous
+    most 2 seconds. It is the same engine on a GPU, for a short training, and of images where contiguous
     memory is faster; else all that is computed lies in channels-last memory.
     What a process has measured it takes again; processes that train together take what the first measured.
     """
@@ -75,7 +75,7 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
     key = (signature(), engine.precision, engine.threads, batch, tuple(sorted(calls)))
     found = _known.get(key)
     if distributed.broadcast(found is None):
-        say("Measuring the convolutions for up to three seconds …")
+        say("Measuring the convolutions for up to two seconds …")
         found = _known[key] = distributed.broadcast(_measured(engine, calls, batch, seconds))
     return engine.computing_as(distributed.broadcast(found))
 

@@ -92,13 +92,21 @@ def _classes(train: ImageSet) -> list[str]:
     return found
 
 
+def _about_bf16(probe: machine.Probe) -> str:
+    """Which precision is taken, and why."""
+    bf16, fp32 = probe.gigaflops("bf16"), probe.gigaflops("fp32")
+    if bf16 is None:
+        why = "This processor would emulate bf16" if probe.emulates_bf16 else "bf16 was not measured"
+        return f"{why}: the precision 'auto' stays with fp32."
+    if bf16 > fp32:
+        return f"bf16 is {bf16 / fp32:.1f} times as fast as fp32: the precision 'auto' takes it."
+    return f"fp32 is {fp32 / bf16:.1f} times as fast as bf16: the precision 'auto' stays with it."
+
+
 def for_machine(probe: machine.Probe, minutes: float) -> tuple[str, ...]:
     """What to do on this machine, in sentences. minutes: what the recipe at hand takes here."""
-    gain = probe.gigaflops("bf16") / probe.gigaflops("fp32")
     lines = [
-        f"bf16 is {gain:.1f} times as fast as fp32: the precision 'auto' takes it."
-        if gain > 1
-        else f"fp32 is {1 / gain:.1f} times as fast as bf16: the precision 'auto' stays with it.",
+        _about_bf16(probe),
         f"{probe.threads} of {probe.cores} cores compute fastest."
         + (" Something else keeps the others busy: close it." if probe.threads < probe.cores else ""),
     ]
