@@ -18,6 +18,7 @@ from resnet_course.machine.products import Geometry
 PASSES = ("output", "input_gradient", "weight_gradient")
 # "conv2d": PyTorch's own in channels-last memory; "contiguous": the same in contiguous memory, and back.
 WAYS = ("conv2d", "contiguous", "columns", "taps")
+NEVER = "never"  # the way of a pass that no training step needs
 PLACES = 256  # of a map of 16 × 16
 PRODUCTS: dict[tuple[str, str], Callable[[Tensor, Tensor, Geometry], Tensor]] = {
     (each, way): getattr(products, f"{each}_by_{way}") for each in PASSES for way in ("columns", "taps")
@@ -59,7 +60,7 @@ class Convolution(NamedTuple):
 
 
 class Ways(NamedTuple):
-    """The way of each pass of a convolution, one of WAYS."""
+    """The way of each pass of a convolution, one of WAYS, or NEVER."""
 
     output: str = "conv2d"
     input_gradient: str = "conv2d"
@@ -87,7 +88,7 @@ class Convolutions:
         return [self.batch, [[list(sizes), list(each)] for sizes, each in self.ways]]
 
     def __str__(self) -> str:
-        chosen = [way for _, ways in self.ways for way in ways]
+        chosen = [way for _, ways in self.ways for way in ways if way != NEVER]
         by_product = sum(way in ("columns", "taps") for way in chosen)
         return f"{by_product} of {len(chosen)} passes of its convolutions as matrix products"
 

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from resnet_course.common.console import say
 from resnet_course.common.seeding import seeded
 from resnet_course.machine import devices, distributed
-from resnet_course.machine.convolutions import PASSES, Convolution, Convolutions, Ways, compute, plain
+from resnet_course.machine.convolutions import NEVER, PASSES, Convolution, Convolutions, Ways, compute, plain
 from resnet_course.machine.engine import Engine
 from resnet_course.resnet.network import eval_mode
 
@@ -55,12 +55,11 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
 
     image: one input, float [1, C, H, W]; batch: how many there are in a full batch, for which alone the ways
     hold; steps: how many will be trained, which decides how long measuring may take: a twentieth of that, at
-    most 2 seconds. It is the same engine on a GPU, for a short training, and of images where contiguous
-    memory is faster; else all that is computed lies in channels-last memory.
+    most 2 seconds. It is the same engine on a GPU and for a short training; else all that is computed lies
+    in channels-last memory.
     What a process has measured it takes again; processes that train together take what the first measured.
     """
-    slower = image.shape[1] == 3 and engine.memory_format == "contiguous"
-    if devices.kind_of(engine.device) != "cpu" or slower or batch < 2:
+    if devices.kind_of(engine.device) != "cpu" or batch < 2:
         return engine
     calls = _recorded(engine, network, image)
     operations = sum(
@@ -100,7 +99,9 @@ def _recorded(engine: Engine, network: nn.Module, image: Tensor) -> dict[Convolu
     with contextlib.ExitStack() as stack:
         for context in (*undisturbed, engine.autocast(), recording):
             stack.enter_context(context)
-        network(image.to(next(network.parameters()).device))
+        network(
+            image.to(next(network.parameters()).device, copy=True)
+        )  # a copy, because it may be of inference
     return recording.calls
 
 
@@ -114,8 +115,8 @@ def _measured(
     with seeded(), torch.no_grad(), engine.computing():
         for each in reversed(PASSES):  # the gradient of the weights first, where most is to be won
             for convolution in by_operations:
-                if each != "input_gradient" or any(calls[convolution]):
-                    chosen[convolution][each] = _fastest(convolution, each, batch, until)
+                needed = each != "input_gradient" or any(calls[convolution])
+                chosen[convolution][each] = _fastest(convolution, each, batch, until) if needed else NEVER
     return Convolutions(batch, tuple((convolution, Ways(**ways)) for convolution, ways in chosen.items()))
 
 

@@ -1,0 +1,276 @@
+"""The choice of a way for each convolution: by measurement, bounded, remembered, and taken over by resume."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from resnet_course import machine
+from resnet_course.data import ImageSet
+from resnet_course.machine import tuning
+from resnet_course.machine.convolutions import NEVER, PASSES, WAYS, Convolution, Convolutions, Ways
+from resnet_course.machine.engine import Engine
+from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED, STACK
+from resnet_course.resnet import resnet18
+from resnet_course.training import checkpoint, fit, phases
+from resnet_course.transfer import freeze, split_at
+
+ENGINE = Engine("cpu", "fp32", "channels_last", 1)
+LEARNS = replace(
+    REDUCED, memory_format="auto", epochs=2, batch_size=16, train_from="layer4", augmentation="none"
+)
+
+
+class Clock:
+    """Time that only a convolution's pass moves, as long as `seconds(each, way, convolution)` says."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now, self.begun, self.seconds = 0.0, [], seconds
+        monkeypatch.setattr(tuning, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(tuning, "compute", self.compute)
+
+    def compute(self, each, way, convolution, *tensors):
+        self.begun.append((self.now, each, way, convolution, len(tensors[0])))
+        self.now += self.seconds(each, way, convolution)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known():
+    machine.forget()
+    yield
+    machine.forget()
+
+
+def layer4(width=8):
+    torch.manual_seed(0)
+    return split_at(freeze(resnet18(2, width=width), "layer4"), "layer4")[1]
+
+
+def image(channels=32, side=6):
+    return torch.randn(1, channels, side, side)
+
+
+def quick(each, way, convolution):
+    """Weights by taps, all of 1 × 1 by columns, else PyTorch's."""
+    favourite = "columns" if convolution.kernel == 1 else {"weight_gradient": "taps"}.get(each, "conv2d")
+    return 0.001 if way == favourite else 0.002
+
+
+def test_the_fastest_way_of_each_pass_is_taken(monkeypatch):
+    Clock(monkeypatch, quick)
+    found = machine.tuned(ENGINE, layer4(), image(), 128, 10**9)
+    ways = dict(found.convolutions.ways)
+    assert found.convolutions.batch == 128 and len(ways) == 3
+    for convolution, chosen in ways.items():
+        # Of the first convolutions the input learns nothing, so its gradient is never computed.
+        plain = Ways("conv2d", "conv2d" if convolution.channels == 64 else NEVER, "taps")
+        assert chosen == (Ways("columns", NEVER, "columns") if convolution.kernel == 1 else plain)
+    assert {(c.channels, c.stride) for c in ways} == {(32, 2), (64, 1)}
+    assert (
+        str(found)
+        == "cpu, fp32, channels-last, 1 thread, 4 of 7 passes of its convolutions as matrix products"
+    )
+
+
+def test_what_is_hardly_faster_is_not_taken(monkeypatch):
+    Clock(monkeypatch, lambda each, way, convolution: 0.001 if way == "conv2d" else 0.00097)
+    found = machine.tuned(ENGINE, layer4(), image(), 128, 10**9)
+    assert {way for _, ways in found.convolutions.ways for way in ways} == {"conv2d", NEVER}
+
+
+@pytest.mark.parametrize("pause", [0.001, 0.05, 0.9, 30.0])
+def test_no_measurement_starts_after_two_seconds(monkeypatch, pause):
+    clock = Clock(monkeypatch, lambda each, way, convolution: pause)
+    found = machine.tuned(ENGINE, layer4(), image(), 128, 10**9)
+    assert max(start for start, *_ in clock.begun) < tuning.SECONDS <= 3
+    assert len(found.convolutions.ways) == 3
+    # Where the most operations are, and where the most is to be won, comes first.
+    assert clock.begun[0][1] == "weight_gradient"
+
+
+def test_measuring_takes_a_twentieth_of_a_training_at_most(monkeypatch):
+    clock = Clock(monkeypatch, lambda each, way, convolution: 0.01)
+    network, one = layer4(), image()
+    operations = sum(
+        (2 + all(inputs)) * convolution.operations * len(inputs)
+        for convolution, inputs in tuning._recorded(ENGINE, network, one).items()
+    )
+    steps = int(0.4 * tuning.PACE / operations / 128)
+    assert machine.tuned(ENGINE, network, one, 128, steps).convolutions
+    assert 0.3 < clock.now < 0.6
+    assert machine.tuned(ENGINE, network, one, 128, steps // 2) is ENGINE
+
+
+def test_a_hopeless_way_is_tried_once_and_large_maps_with_a_part_of_the_batch(monkeypatch):
+    clock = Clock(monkeypatch, lambda each, way, convolution: 0.1 if way == "columns" else 0.01)
+    convolution = Convolution(64, 64, 56, 56, 3, 1, 1, "fp32")
+    assert tuning._fastest(convolution, "output", 128, until=100.0) == "conv2d"
+    assert [way for _, _, way, _, _ in clock.begun] == [
+        "conv2d",
+        "contiguous",
+        "columns",
+        "conv2d",
+        "contiguous",
+    ]
+    assert {images for *_, images in clock.begun} == {17}
+
+
+def test_what_is_known_is_not_measured_again_until_it_is_forgotten(monkeypatch, capsys):
+    clock = Clock(monkeypatch, quick)
+    network, one = layer4(), image()
+    first = machine.tuned(ENGINE, network, one, 128, 10**9)
+    count = len(clock.begun)
+    assert machine.tuned(ENGINE, network, one, 128, 10**8) == first and len(clock.begun) == count
+    assert capsys.readouterr().err.count("Measuring the convolutions") == 1
+    for engine, batch in ((replace(ENGINE, threads=2), 128), (ENGINE, 64)):
+        machine.tuned(engine, network, one, batch, 10**9)
+        assert len(clock.begun) > count
+        count = len(clock.begun)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    machine.tuned(ENGINE, network, one, 128, 10**9)
+    assert len(clock.begun) > count, "another cap is another processor"
+    count = len(clock.begun)
+    machine.forget()
+    machine.tuned(ENGINE, network, one, 128, 10**9)
+    assert len(clock.begun) > count
+
+
+def test_who_asks_a_network_leaves_it_as_it_was():
+    network = layer4().train()
+    network[0][0].bn1.eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    modes, one = [module.training for module in network.modules()], image()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    with torch.inference_mode():
+        calls = tuning._recorded(ENGINE, network, one.clone())
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert [module.training for module in network.modules()] == modes
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert [len(inputs) for inputs in calls.values()] == [1, 3, 1] or sum(map(len, calls.values())) == 5
+    assert sum(any(inputs) for inputs in calls.values()) == 1, "only behind the first learns an input"
+
+
+def test_what_takes_pytorchs_way(monkeypatch):
+    clock = Clock(monkeypatch, quick)
+    many = ImageSet(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.arange(64) % 2, ("a", "b"), "many")
+    model = resnet18(2, width=8)
+    for recipe in (ORIGINAL, REDUCED, STACK):
+        assert phases._tuned(ENGINE, model, many, replace(recipe, epochs=10**9)) is ENGINE, recipe.name
+    assert machine.tuned(replace(ENGINE, device="cuda"), model, image(3, 32), 128, 10**9).convolutions is None
+    assert machine.tuned(ENGINE, model, image(3, 32), 1, 10**9) is ENGINE
+    frozen = model.requires_grad_(False)
+    assert machine.tuned(ENGINE, frozen, image(3, 32), 128, 10**9) is ENGINE
+    assert not clock.begun
+    mixed = replace(ENGINE, memory_format="contiguous", layer4_format="channels_last")
+    found = machine.tuned(mixed, layer4(), image(), 128, 10**9)
+    assert found.convolutions and (found.memory_format, found.layer4_format) == ("channels_last", None)
+
+
+# In a training
+
+
+@pytest.fixture
+def by_products(monkeypatch):
+    """Every training is long enough, and a matrix product always faster."""
+    monkeypatch.setattr(tuning, "PACE", 1.0)
+    monkeypatch.setattr(machine, "choose", lambda recipe, kind="images": ENGINE)
+    return Clock(
+        monkeypatch, lambda each, way, convolution: 0.001 + 0.001 * (way != convolution.possible(each)[-1])
+    )
+
+
+def trained(sets, recipe, out=None, **options):
+    torch.manual_seed(0)
+    model = resnet18(2, width=8)
+    history = fit(model, *sets, recipe, out, **options)
+    return model, history
+
+
+def test_a_training_by_products_learns_the_same(sets, by_products):
+    model, history = trained(sets, LEARNS)
+    assert history.engine.endswith("7 of 7 passes of its convolutions as matrix products")
+    by_products.seconds = lambda each, way, convolution: 0.001 + (way != "conv2d")
+    machine.forget()
+    other, plain = trained(sets, LEARNS)
+    assert plain.engine.endswith("0 of 7 passes of its convolutions as matrix products")
+    assert history.values("train_loss") == pytest.approx(plain.values("train_loss"), rel=1e-3)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, other.state_dict()[name], rtol=0.01, atol=0.01)
+    assert all(weight.is_contiguous() for weight in model.parameters()), "where it was, as it was"
+
+
+def test_the_same_ways_give_the_same_weights(sets, by_products):
+    one, two = (trained(sets, LEARNS)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+def stopped_after_one_epoch(sets, out, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(phases.Phase, "left", lambda phase, run: len(run.epochs) < 1)
+        patch.setattr("resnet_course.training.state.Run.finished", property(lambda run: len(run.epochs) > 0))
+        trained(sets, LEARNS, out)
+
+
+def test_resume_takes_the_ways_over_and_measures_nothing(sets, by_products, tmp_path, monkeypatch, capsys):
+    whole, _ = trained(sets, LEARNS)
+    stopped_after_one_epoch(sets, tmp_path, monkeypatch)
+    signature, ways = checkpoint.load(tmp_path / "last.pt").training["convolutions"]
+    assert signature == machine.signature() and Convolutions.from_list(ways).batch == 16
+    machine.forget()
+    by_products.seconds = lambda each, way, convolution: 0.001 + (way != "conv2d")
+    count = len(by_products.begun)
+    resumed, history = trained(sets, LEARNS, tmp_path, resume=True)
+    assert len(by_products.begun) == count and history.engine.endswith(
+        "7 of 7 passes of its convolutions as matrix products"
+    )
+    other = resumed.state_dict()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in whole.state_dict().items())
+    assert "another one" not in capsys.readouterr().err
+
+
+def test_on_another_processor_resume_measures_anew_and_says_so(
+    sets, by_products, tmp_path, monkeypatch, capsys
+):
+    stopped_after_one_epoch(sets, tmp_path, monkeypatch)
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    by_products.seconds = lambda each, way, convolution: 0.001 + (way != "conv2d")
+    history = trained(sets, LEARNS, tmp_path, resume=True)[1]
+    assert "The processor is another one than before" in capsys.readouterr().err
+    assert history.engine.endswith("0 of 7 passes of its convolutions as matrix products")
+
+
+def test_a_busy_moment_is_corrected(sets, by_products, monkeypatch):
+    slow = iter([False, True, False])
+    monkeypatch.setattr(machine, "needs_retuning", lambda *_: next(slow))
+    monkeypatch.setattr(machine, "retune", lambda engine, recipe, kind: replace(engine, threads=1))
+    seen = []
+    monkeypatch.setattr(tuning, "_measured", counting(tuning._measured, seen))
+    trained(sets, replace(LEARNS, epochs=3))
+    assert len(seen) == 2, "at the start, and again when the pace said so"
+
+
+def counting(function, seen):
+    def counted(*arguments):
+        seen.append(arguments)
+        return function(*arguments)
+
+    return counted
+
+
+def test_the_names_are_those_of_the_passes_and_ways():
+    assert Ways._fields == PASSES and Ways()[0] == WAYS[0]
+
+
+def test_an_estimate_measures_what_the_training_then_takes_over(monkeypatch):
+    monkeypatch.setattr(tuning, "PACE", 1.0)
+    seen = []
+    monkeypatch.setattr(tuning, "_measured", counting(tuning._measured, seen))
+    monkeypatch.setattr(tuning, "SECONDS", 0.3)
+    plan = replace(LAPTOP, image_size=64, batch_size=16, precision="fp32")
+    assert machine.estimate(plan, 64, 8, width=8) > 0
+    assert len(seen) == 1
+    machine.tuned(machine.choose(plan, "features"), layer4(), image(32, 4), 16, 4 * 4)
+    assert len(seen) == 1
