@@ -40,7 +40,7 @@ def record(name: str, measured: dict[str, Any], data: str, weights: str) -> None
     conditions = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{processor()}, {machine.usable_cores()} cores, {platform.system()}",
-        "instructions": machine.signature(),
+        "instructions": machine.signature(machine.device()),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),

@@ -218,7 +218,7 @@ def test_resume_takes_the_ways_over_and_measures_nothing(sets, by_products, tmp_
     whole, _ = trained(sets, LEARNS)
     stopped_after_one_epoch(sets, tmp_path, monkeypatch)
     signature, ways = checkpoint.load(tmp_path / "last.pt").training["convolutions"]
-    assert signature == machine.signature() and Convolutions.from_list(ways).batch == 16
+    assert signature == machine.signature("cpu") and Convolutions.from_list(ways).batch == 16
     machine.forget()
     by_products.seconds = lambda each, way, convolution: 0.001 + (way != "conv2d")
     count = len(by_products.begun)
@@ -229,6 +229,25 @@ def test_resume_takes_the_ways_over_and_measures_nothing(sets, by_products, tmp_
     other = resumed.state_dict()
     assert all(torch.equal(tensor, other[name]) for name, tensor in whole.state_dict().items())
     assert "another one" not in capsys.readouterr().err
+
+
+def test_with_another_number_of_images_in_a_batch_resume_measures_anew(
+    sets, by_products, tmp_path, monkeypatch, capsys
+):
+    """As it is when another number of processes shares the batches."""
+    stopped_after_one_epoch(sets, tmp_path, monkeypatch)
+    monkeypatch.setattr(phases, "_batch", lambda recipe: 8)
+    count = len(by_products.begun)
+    trained(sets, LEARNS, tmp_path, resume=True)
+    assert len(by_products.begun) > count and "another one" not in capsys.readouterr().err
+
+
+def test_an_older_file_resumes(sets, by_products, tmp_path, monkeypatch):
+    stopped_after_one_epoch(sets, tmp_path, monkeypatch)
+    saved = checkpoint.load(tmp_path / "last.pt")
+    del saved.training["convolutions"]
+    checkpoint.save(tmp_path / "last.pt", saved)
+    assert len(trained(sets, LEARNS, tmp_path, resume=True)[1].epochs) == 2
 
 
 def test_on_another_processor_resume_measures_anew_and_says_so(

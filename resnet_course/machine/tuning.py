@@ -71,7 +71,7 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
     if seconds < LEAST:
         return engine
     engine = replace(engine, memory_format="channels_last", layer4_format=None, convolutions=None)
-    key = (signature(), engine.precision, engine.threads, batch, tuple(sorted(calls)))
+    key = (signature(engine.device), engine.precision, engine.threads, batch, seconds, tuple(sorted(calls)))
     found = _known.get(key)
     if distributed.broadcast(found is None):
         say("Measuring the convolutions for up to two seconds …")
@@ -84,8 +84,10 @@ def forget() -> None:
     _known.clear()
 
 
-def signature() -> str:
-    """What a measurement holds for: processor, its caps, and PyTorch."""
+def signature(device: str) -> str:
+    """What a measurement on a device holds for: its kind, or instructions and caps, and PyTorch's version."""
+    if devices.kind_of(device) != "cpu":
+        return f"{devices.kind_of(device)} torch {torch.__version__}"
     caps = (f"{name}={os.environ[name]}" for name in CAPS if name in os.environ)
     return " ".join(
         (platform.machine(), torch.backends.cpu.get_cpu_capability(), *caps, f"torch {torch.__version__}")

@@ -151,13 +151,15 @@ def entered_phase(
 def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict[str, Any]) -> Engine:
     """How a phase is computed; one that was left in its middle as before: the same ways, the same weights."""
     engine = machine.choose(recipe, train.kind)
-    if "convolutions" not in before:
-        return _tuned(engine, network, train, recipe)
-    measured_on, ways = before["convolutions"]
-    if measured_on != machine.signature():
+    measured_on, ways = before.get("convolutions", (None, None))
+    known = machine.Convolutions.from_list(ways) if ways else None
+    # The first process decides for all: processors in a group may differ, and measuring is done together.
+    same = distributed.broadcast(measured_on == machine.signature(engine.device))
+    if same and (known is None or known.batch == _batch(recipe)):
+        return engine.computing_as(known) if known else engine
+    if measured_on and not same:
         say("The processor is another one than before, so its convolutions are measured anew.")
-        return _tuned(engine, network, train, recipe)
-    return engine.computing_as(machine.Convolutions.from_list(ways)) if ways else engine
+    return _tuned(engine, network, train, recipe)
 
 
 def _tuned(engine: Engine, network: nn.Module, train: LabelledSet, recipe: Recipe) -> Engine:
@@ -165,8 +167,13 @@ def _tuned(engine: Engine, network: nn.Module, train: LabelledSet, recipe: Recip
     if recipe.memory_format != "auto":
         return engine
     image, _ = next(eval_batches(train.subset(torch.arange(1)), recipe))
-    batch = -(-recipe.batch_size // distributed.world_size())
-    return machine.tuned(engine, network, image, batch, recipe.epochs * (len(train) // recipe.batch_size))
+    steps = recipe.epochs * (len(train) // recipe.batch_size)
+    return machine.tuned(engine, network, image, _batch(recipe), steps)
+
+
+def _batch(recipe: Recipe) -> int:
+    """The images of a full batch that this process gets."""
+    return -(-recipe.batch_size // distributed.world_size())
 
 
 def _what_is_trained(model: nn.Module) -> tuple[set[str], float]:
