@@ -186,6 +186,7 @@ def _train(options: argparse.Namespace) -> int:
     from resnet_course.data import load
     from resnet_course.machine import distributed
     from resnet_course.training import fit, learning_and_choosing
+    from resnet_course.training.sets import say_balance
     from resnet_course.transfer import build_model
 
     with distributed.process_group():
@@ -197,6 +198,7 @@ def _train(options: argparse.Namespace) -> int:
         if options.limit is not None:
             train = train.limit(options.limit, settings.seed)
             val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
+        say_balance(train, val)
         duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
         engine = machine.choose(recipe)
         say(f"Recipe {recipe.name} on {engine}: {recipe.all_epochs} epochs, about {duration}.")
@@ -217,6 +219,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     from resnet_course.training import checkpoint
 
     saved = checkpoint.load(options.checkpoint)
+    if settings.data == "auto" and saved.dataset.startswith("folder"):  # before CIFAR-10 is downloaded for it
+        raise SettingsError(
+            f"{options.checkpoint} was trained on {saved.dataset}, with the classes "
+            f"{', '.join(saved.classes[:10])}; say where its images are: --data folder:DIR"
+        )
     settings = replace(settings, shorter_side=saved.shorter_side)
     loaded = load_split(settings, options.split, saved.stored_size).in_classes(saved.classes)
     image_set = saved.unseen(loaded) if options.split == "test" else loaded

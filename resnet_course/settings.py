@@ -61,9 +61,10 @@ class Settings:
             if value not in legal:
                 raise SettingsError(f"{name} is {value!r}; it must be one of: {', '.join(legal)}")
         if self.data not in DATA_SOURCES and not self.data.startswith("folder:"):
-            raise SettingsError(
-                f"data source is {self.data!r}; it must be one of: {', '.join(DATA_SOURCES)}, folder:PATH"
-            )
+            is_folder = os.path.isdir(self.data)  # noqa: PTH112 (of any text, where Path.is_dir may raise)
+            meant = f"; for that folder write folder:{self.data}" if is_folder else ""
+            legal = ", ".join((*DATA_SOURCES, "folder:PATH"))
+            raise SettingsError(f"data source is {self.data!r}; it must be one of: {legal}{meant}")
         if self.data == "folder:":
             raise SettingsError("data source is 'folder:' with no path; write folder:PATH")
         if self.data.startswith("folder:"):

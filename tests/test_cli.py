@@ -10,13 +10,16 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from resnet_course import machine, training
 from resnet_course.__main__ import main
 from resnet_course.common.download import DownloadError
 from resnet_course.common.errors import ArgumentError
+from resnet_course.data import ImageSet
 from resnet_course.training import checkpoint
+from resnet_course.training.sets import say_balance
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,41 @@ def test_evaluate_refuses_classes_that_the_model_does_not_know(capsys, run_folde
         capsys, "evaluate", run_folder / "best.pt", "--data", f"folder:{tmp_path / 'pets'}"
     )
     assert status == 2 and out == "" and "which the model was not trained on" in err and err.count("\n") == 1
+
+
+def folder_of(path, **counts):
+    random = np.random.default_rng(0)
+    for name, count in counts.items():
+        (path / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path / name / f"{number}.png")
+    return path
+
+
+def test_a_folder_of_photographs_as_people_type_it(capsys, tmp_path, monkeypatch):
+    """Without "folder:", out of balance, and then evaluated without saying where the images are."""
+    pictures, out = folder_of(tmp_path / "mine", ants=40, bees=4), tmp_path / "run"
+    train = "train", "--recipe", "reduced", "--epochs", "1", "--out", out, "--data"
+    status, _, err = run(capsys, *train, pictures)
+    assert status == 2 and err.strip().endswith(f"for that folder write folder:{pictures}")
+    status, _, err = run(capsys, *train, f"folder:{pictures}")
+    assert status == 0
+    assert re.search(r"The class bees has only \d images? to learn from", err)
+    assert re.search(
+        r"To name always ants, the largest class, is right on \d+% of the validation images", err
+    )
+    monkeypatch.setenv("RESNET_COURSE_MODE", "laptop")  # where images are downloaded, if none are asked for
+    status, out, err = run(capsys, "evaluate", out / "best.pt")
+    assert (status, out) == (2, "") and "--data folder:DIR" in err and err.count("\n") == 1
+    assert "was trained on folder mine, with the classes ants, bees" in err
+
+
+def test_an_even_folder_is_no_reason_for_words(capsys):
+    labels = torch.arange(40) % 2
+    even = ImageSet(torch.zeros(40, 3, 8, 8, dtype=torch.uint8), labels, ("a", "b"), "even")
+    say_balance(even, even)
+    assert capsys.readouterr().err == ""
 
 
 def test_predict_json_is_one_document(capsys, run_folder, picture):

@@ -118,6 +118,19 @@ def test_columns_never_take_more_than_their_share(monkeypatch):
     torch.testing.assert_close(again, slope)
 
 
+def test_the_input_gradient_by_columns_is_made_in_parts_too(monkeypatch):
+    convolution, _, weight, gradient = case(3, 2, 1, 6, 6, images=7)
+    gradient = gradient.permute(0, 2, 3, 1).contiguous()
+    weight = weight.detach().permute(0, 2, 3, 1).contiguous()
+    whole = products.input_gradient_by_columns(gradient, weight, convolution.geometry)
+    parts, spread = [], products._spread
+    monkeypatch.setattr(products, "_spread", lambda part, _: parts.append(len(part)) or spread(part, _))
+    monkeypatch.setattr(products, "COLUMNS", 2 * 9 * 9 * 8 * 4)  # of two images
+    found = products.input_gradient_by_columns(gradient, weight, convolution.geometry)
+    torch.testing.assert_close(found, whole)
+    assert parts == [2, 2, 2, 1]
+
+
 def computing(batch, *sizes, ways=BY_TAPS):
     return Computing(Convolutions(batch, ((Convolution(*sizes), ways),)))
 
@@ -170,6 +183,37 @@ def test_what_is_not_plain_takes_pytorchs_way():
     assert not by_product(lambda: frozen(with_input)), "what is frozen does not learn"
     assert by_product(lambda: plain(x)), "nothing is left behind by the calls before"
     assert "InWays" not in str(plain(x).grad_fn), "outside of the block"
+
+
+@pytest.mark.parametrize("way", ["columns", "taps"])
+def test_what_comes_out_may_be_changed_in_place(way):
+    conv, x = nn.Conv2d(8, 8, 3, padding=1, bias=False), torch.randn(3, 8, 5, 5)
+    for change in (torch.relu_, nn.ReLU(inplace=True), lambda output: output.add_(1)):
+        with computing(3, 8, 8, 5, 5, 3, 1, 1, "fp32", ways=Ways(way, way, way)):
+            output = change(conv(x))
+        output.square().sum().backward()
+        found, conv.weight.grad = conv.weight.grad, None
+        change(conv(x)).square().sum().backward()
+        torch.testing.assert_close(found, conv.weight.grad, rtol=1e-4, atol=1e-4)
+        conv.weight.grad = None
+
+
+def test_a_backward_pass_within_autocast_keeps_float32():
+    for stride, way in ((1, "columns"), (2, "columns"), (2, "taps")):
+        convolution, x, weight, gradient = case(3, stride, 1, 5, 5)
+        output = InWays.apply(x, weight, convolution, Ways(way, way, way))
+        with torch.autocast("cpu", torch.bfloat16):
+            output.backward(gradient)
+        expected = exact(x, weight, gradient, stride, 1)[1:]
+        for found, right in zip((x.grad, weight.grad), expected, strict=True):
+            torch.testing.assert_close(found.double(), right, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_exported_takes_pytorchs_way():
+    conv, x = nn.Conv2d(8, 8, 3, padding=1, bias=False), torch.randn(3, 8, 5, 5)
+    with computing(3, 8, 8, 5, 5, 3, 1, 1, "fp32"):
+        exported = torch.export.export(conv, (x,)).module()
+    torch.testing.assert_close(exported(x), conv(x))
 
 
 def test_second_derivatives_are_refused_not_wrong():

@@ -87,6 +87,14 @@ class Convolutions:
         """Numbers and strings in lists, as a checkpoint holds them."""
         return [self.batch, [[list(sizes), list(each)] for sizes, each in self.ways]]
 
+    def fit(self, precision: str, batch: int) -> bool:
+        """Whether they were measured in that precision and for such batches."""
+        return self.batch == batch and {each.precision for each, _ in self.ways} <= {precision}
+
+    def __bool__(self) -> bool:
+        """Whether any pass takes another way than PyTorch's own."""
+        return any(way not in ("conv2d", NEVER) for _, ways in self.ways for way in ways)
+
     def __str__(self) -> str:
         chosen = [way for _, ways in self.ways for way in ways if way != NEVER]
         by_product = sum(way in ("columns", "taps") for way in chosen)
@@ -94,7 +102,11 @@ class Convolutions:
 
 
 class Computing(TorchFunctionMode):
-    """Within it the convolutions of a training step are computed in their ways; modules stay as they are."""
+    """Within it the convolutions of a forward pass that learns take their ways; modules stay as they are.
+
+    Their backward pass takes them too, wherever it runs. Second derivatives and `torch.func` are refused with
+    an error of PyTorch's; what is exported or compiled takes PyTorch's way.
+    """
 
     def __init__(self, convolutions: Convolutions) -> None:
         super().__init__()
@@ -106,7 +118,7 @@ class Computing(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         """Called for every function of PyTorch."""
-        if function is torch.conv2d and torch.is_grad_enabled():
+        if function is torch.conv2d and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             found = plain(*args, **(kwargs or {}))
             if found and len(found[0]) == self.batch and found[2] in self.ways:
                 return InWays.apply(*found, self.ways[found[2]])
@@ -174,12 +186,14 @@ class InWays(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = gradient.to(x.dtype, memory_format=torch.channels_last)
         of_x = of_weight = None
-        if ctx.needs_input_grad[0]:
-            way = ctx.ways.input_gradient
-            of_x = compute("input_gradient", way, ctx.convolution, gradient, weight, x).to(ctx.types[0])
-        if ctx.needs_input_grad[1]:
-            way = ctx.ways.weight_gradient
-            of_weight = compute("weight_gradient", way, ctx.convolution, x, gradient, weight).to(ctx.types[1])
+        with torch.autocast("cpu", enabled=False):  # the caller may be within it
+            if ctx.needs_input_grad[0]:
+                way = ctx.ways.input_gradient
+                of_x = compute("input_gradient", way, ctx.convolution, gradient, weight, x).to(ctx.types[0])
+            if ctx.needs_input_grad[1]:
+                way = ctx.ways.weight_gradient
+                of_weight = compute("weight_gradient", way, ctx.convolution, x, gradient, weight)
+                of_weight = of_weight.to(ctx.types[1])
         return of_x, of_weight, None, None
 
 
@@ -193,7 +207,8 @@ def compute(
     """
     if way in ("columns", "taps"):
         lying = (tensor.permute(0, 2, 3, 1) for tensor in (first, second))
-        return PRODUCTS[each, way](*lying, convolution.geometry).permute(0, 3, 1, 2)
+        # `data` is no view: of a view that a function made, PyTorch refuses to change anything in place.
+        return PRODUCTS[each, way](*lying, convolution.geometry).permute(0, 3, 1, 2).data
     if way == "contiguous":
         first, second = first.contiguous(), second.contiguous()
         like = None if like is None else like.contiguous()

@@ -106,14 +106,17 @@ class Engine:
             return self
         return replace(self, convolutions=replace(self.convolutions, batch=count))
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """The context in which the forward pass runs."""
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The context of a forward pass: the engine's precision, and its ways of convolutions that learn."""
+        ways = Computing(self.convolutions) if self.convolutions else contextlib.nullcontext()
         kind = devices.kind_of(self.device)
-        return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"), ways:
+            yield
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """Within it PyTorch uses the engine's threads and ways of convolutions, and keeps its memory.
+        """Within it PyTorch uses the engine's number of threads and keeps its memory.
 
         While other processes wait for this one (see `distributed.local_main_process_first`), it uses their
         cores too.
@@ -124,10 +127,7 @@ class Engine:
             threads = max(threads, min(threads * distributed.thread_multiplier(), threads_here()))
         torch.set_num_threads(threads)
         try:
-            with (
-                keeping_memory(),
-                Computing(self.convolutions) if self.convolutions else contextlib.nullcontext(),
-            ):
+            with keeping_memory():
                 yield
         finally:
             torch.set_num_threads(before)

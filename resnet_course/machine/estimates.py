@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from resnet_course.common.seeding import seeded
 from resnet_course.data.images import ImageSet
 from resnet_course.inputs.batches import eval_batches
+from resnet_course.machine.distributed import world_size
 from resnet_course.machine.engine import Engine
 from resnet_course.machine.probing import choose
 from resnet_course.machine.timing import seconds
@@ -35,7 +36,8 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     images, validation_images: how many are trained on and validated on, every epoch.
     width: the network's width; the built-in weights have 16.
 
-    It takes about a second for each phase: the steps are of few images, and each kind of step is tried for
+    It takes about a second for each phase, and two more where `fit` would measure its convolutions, which it
+    then need not: the steps are of few images, and each kind of step is tried for
     less than half a second, or once where that takes longer. On a slow or busy machine the forward pass is
     taken to be a third of a step, and the optimiser's time is left out.
     """
@@ -45,7 +47,6 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
 
 def _estimate(recipe: Recipe, images: int, validation_images: int, width: int) -> float:
     """The same for one phase."""
-    until = perf_counter() + FOR_A_PHASE
     count = min(recipe.batch_size, max(2, images), max(2, PIXELS // recipe.image_size**2))
     model = freeze(_network(width), recipe.train_from)
     model.dropout.p = recipe.dropout
@@ -66,8 +67,9 @@ def _estimate(recipe: Recipe, images: int, validation_images: int, width: int) -
     else:
         once, network, batch = 0.0, model, inputs
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
-        steps = recipe.epochs * (images // recipe.batch_size)
-        engine = tuned(engine, network, batch()[:1], recipe.batch_size, steps).for_batches_of(count)
+        steps, shard = recipe.epochs * (images // recipe.batch_size), -(-recipe.batch_size // world_size())
+        engine = tuned(engine, network, batch()[:1], shard, steps).for_batches_of(count)
+    until = perf_counter() + FOR_A_PHASE
     step, update = _learning(network, engine, batch, image_set.labels, until)
     epoch = images * step / count + math.ceil(images / recipe.batch_size) * update
     if validation_images:

@@ -25,7 +25,7 @@ ROUNDS, THREAD_ROUNDS = 4, 2  # of one step of every candidate in turn, so that 
 SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf16 is emulated
 EMULATED = 1.5  # times as long as in fp32; 4 times without AVX-512, and more where reports say so
 SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
-LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again is no more than a twentieth
+LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again, the convolutions too, is a tenth at most
 
 
 class Demands(Protocol):
@@ -182,7 +182,7 @@ def needs_retuning(engine: Engine, seconds_per_image: Sequence[float], epoch_sec
     """Whether `retune` is due before the next epoch: the pace says that the engine may be wrong by now.
 
     seconds_per_image: of the epochs that the engine computed, in their order, of one phase.
-    epoch_seconds: of the last of them; one that is shorter than 20 measurements is not worth one.
+    epoch_seconds: of the last of them; one that is shorter than 20 probes is not worth one.
 
     It is due if the last epoch was 1.25 times as slow as the best (something else keeps the machine busy) or
     as fast as the one before (something has ended), or if the engine leaves cores idle, which mostly means

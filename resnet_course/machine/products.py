@@ -67,18 +67,26 @@ def input_gradient_by_columns(gradient: Tensor, weight: Tensor, geometry: Geomet
         turned = weight.flip(1, 2).permute(3, 1, 2, 0)
         around = Geometry(height, width, kernel, 1, kernel - 1 - geometry.padding)
         return output_by_columns(gradient, turned, around)
-    parts = (gradient.reshape(-1, outputs) @ weight.flatten(1)).view(
-        -1, height, width, kernel, kernel, channels
-    )
+    size = height * width * kernel * kernel * channels * gradient.element_size()
+    found = [
+        _spread((part.reshape(-1, outputs) @ weight.flatten(1)).view(len(part), height, width, -1), geometry)
+        for part in gradient.split(max(1, COLUMNS // size))
+    ]
+    return _joined(found).to(gradient.dtype)
+
+
+def _spread(columns: Tensor, geometry: Geometry) -> Tensor:
+    """The sum of the columns [N, h, w, k * k * C], each back in the place where it came from; float32."""
+    (height, width), kernel = geometry.output, geometry.kernel
     pad, stride = geometry.padding, geometry.stride
-    shape = len(gradient), geometry.height + 2 * pad, geometry.width + 2 * pad, channels
-    padded = torch.zeros(shape, dtype=torch.float32, device=gradient.device)
+    columns = columns.unflatten(3, (kernel, kernel, -1))
+    shape = len(columns), geometry.height + 2 * pad, geometry.width + 2 * pad, columns.shape[5]
+    padded = torch.zeros(shape, dtype=torch.float32, device=columns.device)
     for i in range(kernel):
         for j in range(kernel):
-            padded[:, i : i + stride * height : stride, j : j + stride * width : stride] += parts[
-                :, :, :, i, j
-            ]
-    return padded[:, pad : pad + geometry.height, pad : pad + geometry.width].to(gradient.dtype)
+            place = slice(i, i + stride * height, stride), slice(j, j + stride * width, stride)
+            padded[:, *place] += columns[:, :, :, i, j]
+    return padded[:, pad : pad + geometry.height, pad : pad + geometry.width]
 
 
 def input_gradient_by_taps(gradient: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:

@@ -57,11 +57,16 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
     hold; steps: how many will be trained, which decides how long measuring may take: a twentieth of that, at
     most 2 seconds. It is the same engine on a GPU and for a short training; else all that is computed lies
     in channels-last memory.
+    The network is called once, on the one image, in eval mode, and left as it was; one that cannot take it
+    keeps PyTorch's ways, and so does one that would win less than a twentieth of its convolutions' time.
     What a process has measured it takes again; processes that train together take what the first measured.
     """
     if devices.kind_of(engine.device) != "cpu" or batch < 2:
         return engine
-    calls = _recorded(engine, network, image)
+    try:
+        calls = _recorded(engine, network, image)
+    except Exception:  # a network that cannot take a single image, whatever it raises: PyTorch's ways
+        return engine
     operations = sum(
         (2 + learns) * convolution.operations
         for convolution, all_calls in calls.items()
@@ -111,19 +116,27 @@ def _measured(
     engine: Engine, calls: dict[Convolution, list[bool]], batch: int, seconds: float
 ) -> Convolutions:
     """The fastest ways, of the convolutions with the most operations first, until the time is over."""
-    until = perf_counter() + seconds
+    until, saved, all_seconds = perf_counter() + seconds, 0.0, 0.0
     chosen: dict[Convolution, dict[str, str]] = {convolution: {} for convolution in calls}
     by_operations = sorted(calls, key=lambda convolution: -convolution.operations * len(calls[convolution]))
     with seeded(), torch.no_grad(), engine.computing():
         for each in reversed(PASSES):  # the gradient of the weights first, where most is to be won
             for convolution in by_operations:
-                needed = each != "input_gradient" or any(calls[convolution])
-                chosen[convolution][each] = _fastest(convolution, each, batch, until) if needed else NEVER
+                needed = sum(calls[convolution]) if each == "input_gradient" else len(calls[convolution])
+                way, times = _fastest(convolution, each, batch, until) if needed else (NEVER, {})
+                chosen[convolution][each] = way
+                all_seconds += needed * times.get("conv2d", 0.0)
+                saved += needed * (times["conv2d"] - times[way]) if way in times else 0.0
+    if saved < (1 - GAIN) * all_seconds:
+        return Convolutions(batch, ())
     return Convolutions(batch, tuple((convolution, Ways(**ways)) for convolution, ways in chosen.items()))
 
 
-def _fastest(convolution: Convolution, each: str, batch: int, until: float) -> str:
-    """The fastest way of one pass; PyTorch's own where there was no time to compare."""
+def _fastest(convolution: Convolution, each: str, batch: int, until: float) -> tuple[str, dict[str, float]]:
+    """The fastest way of one pass, and the seconds of those that were tried, for a batch.
+
+    PyTorch's own where there was no time to compare.
+    """
     images = int(min(batch, max(16, OPERATIONS // convolution.operations)))
     tensors, best = _tensors(convolution, each, images), {}
     for _, way in itertools.product(range(ROUNDS), convolution.possible(each)):
@@ -134,10 +147,11 @@ def _fastest(convolution: Convolution, each: str, batch: int, until: float) -> s
         start = perf_counter()
         compute(each, way, convolution, *tensors)
         best[way] = min(best.get(way, float("inf")), perf_counter() - start)
+    times = {way: batch / images * seconds for way, seconds in best.items()}
     if len(best) < len(convolution.possible(each)):
-        return "conv2d"
+        return "conv2d", times
     way = min(best, key=best.get)
-    return way if best[way] < GAIN * best["conv2d"] else "conv2d"
+    return (way if best[way] < GAIN * best["conv2d"] else "conv2d"), times
 
 
 def _tensors(convolution: Convolution, each: str, images: int) -> tuple[Tensor, ...]:

@@ -155,10 +155,10 @@ def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict
     known = machine.Convolutions.from_list(ways) if ways else None
     # The first process decides for all: processors in a group may differ, and measuring is done together.
     same = distributed.broadcast(measured_on == machine.signature(engine.device))
-    if same and (known is None or known.batch == _batch(recipe)):
+    if same and (known is None or known.fit(engine.precision, _batch(recipe))):
         return engine.computing_as(known) if known else engine
     if measured_on and not same:
-        say("The processor is another one than before, so its convolutions are measured anew.")
+        say("Processor, caps or PyTorch are not those of before, so the convolutions are measured anew.")
     return _tuned(engine, network, train, recipe)
 
 

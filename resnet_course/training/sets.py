@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from resnet_course.common.console import say
 from resnet_course.data.images import DataError, ImageSet, LabelledSet, Splits, concatenate
 from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
+
+FEW = 10  # images of a class, below which that is said
 
 
 def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
@@ -35,3 +38,16 @@ def check_sets(model: nn.Module, train: LabelledSet, val: LabelledSet, recipe: R
             f"train has {len(train.classes)} classes, val {len(val.classes)}, the model {outputs} outputs; "
             "all three must agree, in names and order"
         )
+
+
+def say_balance(train: LabelledSet, val: LabelledSet) -> None:
+    """Say which class has hardly anything to learn from, and how often the largest one is right by itself."""
+    numbers = train.labels.bincount(minlength=len(train.classes)).tolist()
+    counts = dict(zip(train.classes, numbers, strict=True))
+    smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
+    if counts[smallest] < FEW:
+        plural = "" if counts[smallest] == 1 else "s"
+        say(f"The class {smallest} has only {counts[smallest]} image{plural} to learn from; more would help.")
+    if counts[largest] > 2 * counts[smallest] and len(val):
+        share = (val.labels == train.classes.index(largest)).float().mean().item()
+        say(f"To name always {largest}, the largest class, is right on {share:.0%} of the validation images.")
