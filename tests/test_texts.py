@@ -120,8 +120,8 @@ def not_read_as_formula(figure, name):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_name_is_no_formula(name):
-    for figure in figures_of_images(name):
-        assert not_read_as_formula(figure, name)
+    figure = plots.confusion(torch.tensor([[8, 2], [1, 9]]), (name, f"{name} 2"), name)
+    assert not_read_as_formula(figure, name)
     figure.canvas.draw()
 
 
