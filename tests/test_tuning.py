@@ -76,6 +76,9 @@ def test_what_is_hardly_faster_is_not_taken(monkeypatch):
     Clock(monkeypatch, lambda each, way, convolution: 0.001 if way == "conv2d" else 0.00097)
     found = machine.tuned(ENGINE, layer4(), image(), 128, 10**9)
     assert not found.convolutions and found.convolutions.ways == ()
+    contiguous = replace(ENGINE, memory_format="contiguous")
+    found = machine.tuned(contiguous, layer4(), image(), 128, 10**9)
+    assert found == replace(contiguous, convolutions=found.convolutions), "the layout stays, too"
 
 
 @pytest.mark.parametrize("pause", [0.001, 0.05, 0.9, 30.0])

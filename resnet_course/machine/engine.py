@@ -96,8 +96,8 @@ class Engine:
                     del layer4._forward_pre_hooks[number]
 
     def computing_as(self, convolutions: Convolutions) -> Engine:
-        """This engine with these ways of convolutions, for which all lies in channels-last memory."""
-        layout = {"memory_format": "channels_last", "layer4_format": None}
+        """This engine with these ways of convolutions; if any is not PyTorch's, all lies channels-last."""
+        layout = {"memory_format": "channels_last", "layer4_format": None} if convolutions else {}
         return replace(self, convolutions=convolutions, **layout)
 
     def for_batches_of(self, count: int) -> Engine:

@@ -55,8 +55,7 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
 
     image: one input, float [1, C, H, W]; batch: how many there are in a full batch, for which alone the ways
     hold; steps: how many will be trained, which decides how long measuring may take: a twentieth of that, at
-    most 2 seconds. It is the same engine on a GPU and for a short training; else all that is computed lies
-    in channels-last memory.
+    most 2 seconds. It is the same engine on a GPU and for a short training.
     The network is called once, on the one image, in eval mode, and left as it was; one that cannot take it
     keeps PyTorch's ways, and so does one that would win less than a twentieth of its convolutions' time.
     What a process has measured it takes again; processes that train together take what the first measured.
@@ -75,12 +74,12 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
     seconds = min(SECONDS, operations * batch * steps / PACE)
     if seconds < LEAST:
         return engine
-    engine = replace(engine, memory_format="channels_last", layer4_format=None, convolutions=None)
     key = (signature(engine.device), engine.precision, engine.threads, batch, seconds, tuple(sorted(calls)))
     found = _known.get(key)
     if distributed.broadcast(found is None):
+        lying = replace(engine, memory_format="channels_last", layer4_format=None, convolutions=None)
         say("Measuring the convolutions for up to two seconds …")
-        found = _known[key] = distributed.broadcast(_measured(engine, calls, batch, seconds))
+        found = _known[key] = distributed.broadcast(_measured(lying, calls, batch, seconds))
     return engine.computing_as(distributed.broadcast(found))
 
 

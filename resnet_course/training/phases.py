@@ -156,7 +156,7 @@ def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict
     # The first process decides for all: processors in a group may differ, and measuring is done together.
     same = distributed.broadcast(measured_on == machine.signature(engine.device))
     if same and (known is None or known.fit(engine.precision, _batch(recipe))):
-        return engine.computing_as(known) if known else engine
+        return engine if known is None else engine.computing_as(known)
     if measured_on and not same:
         say("Processor, caps or PyTorch are not those of before, so the convolutions are measured anew.")
     return _tuned(engine, network, train, recipe)
