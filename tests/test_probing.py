@@ -145,6 +145,7 @@ def test_the_small_convolution_is_small_on_one_thread_and_learns(monkeypatch):
     one_way = 2 * 4 * 64 * 64 * 9 * 16 * 16
     assert seen == [(1, 2 * one_way)] * 2, "the output, and the gradient of the weights"
     assert one_way < 100e6
+    assert probing._bf16_gain("cuda") == 1 and len(seen) == 2, "a GPU does not emulate"
 
 
 def test_a_probe_uses_no_more_threads_than_the_environment_allows(monkeypatch, new_probe):
