@@ -155,9 +155,7 @@ def test_a_folder_of_photographs_as_people_type_it(capsys, tmp_path, monkeypatch
     status, _, err = run(capsys, *train, f"folder:{pictures}")
     assert status == 0
     assert re.search(r"The class bees has only \d images? to learn from", err)
-    assert re.search(
-        r"To name always ants, the largest class, is right on \d+% of the validation images", err
-    )
+    assert re.search(r"Always answering ants, the largest class, is right on \d+% of validation images", err)
     monkeypatch.setenv("RESNET_COURSE_MODE", "laptop")  # where images are downloaded, if none are asked for
     status, out, err = run(capsys, "evaluate", out / "best.pt")
     assert (status, out) == (2, "") and "--data folder:DIR" in err and err.count("\n") == 1

@@ -206,9 +206,9 @@ def compute(
     "weight_gradient": the input and the output's gradient. like: what the gradient belongs to.
     """
     if way in ("columns", "taps"):
-        lying = (tensor.permute(0, 2, 3, 1) for tensor in (first, second))
+        as_it_lies = (tensor.permute(0, 2, 3, 1) for tensor in (first, second))
         # `data` is no view: of a view that a function made, PyTorch refuses to change anything in place.
-        return PRODUCTS[each, way](*lying, convolution.geometry).permute(0, 3, 1, 2).data
+        return PRODUCTS[each, way](*as_it_lies, convolution.geometry).permute(0, 3, 1, 2).data
     if way == "contiguous":
         first, second = first.contiguous(), second.contiguous()
         like = None if like is None else like.contiguous()

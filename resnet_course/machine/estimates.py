@@ -36,9 +36,9 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     images, validation_images: how many are trained on and validated on, every epoch.
     width: the network's width; the built-in weights have 16.
 
-    It takes about a second for each phase, and two more where `fit` would measure its convolutions, which it
-    then need not: the steps are of few images, and each kind of step is tried for
-    less than half a second, or once where that takes longer. On a slow or busy machine the forward pass is
+    It takes about a second for each phase: the steps are of few images, and each kind of step is tried for
+    less than half a second, or once where that takes longer. Where `fit` would measure its convolutions, it
+    takes two seconds more, and `fit` in the same process two less. On a slow or busy machine the forward pass is
     taken to be a third of a step, and the optimiser's time is left out.
     """
     with seeded(), torch.inference_mode(False), torch.enable_grad():

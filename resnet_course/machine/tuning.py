@@ -77,9 +77,9 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
     key = (signature(engine.device), engine.precision, engine.threads, batch, seconds, tuple(sorted(calls)))
     found = _known.get(key)
     if distributed.broadcast(found is None):
-        lying = replace(engine, memory_format="channels_last", layer4_format=None, convolutions=None)
+        channels_last = replace(engine, memory_format="channels_last", layer4_format=None, convolutions=None)
         say("Measuring the convolutions for up to two seconds …")
-        found = _known[key] = distributed.broadcast(_measured(lying, calls, batch, seconds))
+        found = _known[key] = distributed.broadcast(_measured(channels_last, calls, batch, seconds))
     return engine.computing_as(distributed.broadcast(found))
 
 
@@ -105,9 +105,8 @@ def _recorded(engine: Engine, network: nn.Module, image: Tensor) -> dict[Convolu
     with contextlib.ExitStack() as stack:
         for context in (*undisturbed, engine.autocast(), recording):
             stack.enter_context(context)
-        network(
-            image.to(next(network.parameters()).device, copy=True)
-        )  # a copy, because it may be of inference
+        # A copy, because what was made in inference mode can take no gradient.
+        network(image.to(next(network.parameters()).device, copy=True))
     return recording.calls
 
 
@@ -158,13 +157,13 @@ def _tensors(convolution: Convolution, each: str, images: int) -> tuple[Tensor, 
     height, width = convolution.geometry.output
     dtype = torch.bfloat16 if convolution.precision == "bf16" else torch.float32
     kernel = convolution.kernel
-    shapes = {
-        "x": (images, convolution.channels, convolution.height, convolution.width),
-        "weight": (convolution.outputs, convolution.channels, kernel, kernel),
-        "gradient": (images, convolution.outputs, height, width),
-    }
+    shapes = (
+        (images, convolution.channels, convolution.height, convolution.width),
+        (convolution.outputs, convolution.channels, kernel, kernel),
+        (images, convolution.outputs, height, width),
+    )
     x, weight, gradient = (
-        torch.randn(shape, dtype=dtype).to(memory_format=torch.channels_last) for shape in shapes.values()
+        torch.randn(shape, dtype=dtype).to(memory_format=torch.channels_last) for shape in shapes
     )
     orders = {
         "output": (x, weight),

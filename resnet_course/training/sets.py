@@ -9,7 +9,7 @@ from resnet_course.data.images import DataError, ImageSet, LabelledSet, Splits, 
 from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
 
-FEW = 10  # images of a class, below which that is said
+LEAST = 10  # images of a class, below which that is said
 
 
 def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
@@ -45,9 +45,9 @@ def say_balance(train: LabelledSet, val: LabelledSet) -> None:
     numbers = train.labels.bincount(minlength=len(train.classes)).tolist()
     counts = dict(zip(train.classes, numbers, strict=True))
     smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
-    if counts[smallest] < FEW:
+    if counts[smallest] < LEAST:
         plural = "" if counts[smallest] == 1 else "s"
         say(f"The class {smallest} has only {counts[smallest]} image{plural} to learn from; more would help.")
     if counts[largest] > 2 * counts[smallest] and len(val):
         share = (val.labels == train.classes.index(largest)).float().mean().item()
-        say(f"To name always {largest}, the largest class, is right on {share:.0%} of the validation images.")
+        say(f"Always answering {largest}, the largest class, is right on {share:.0%} of validation images.")

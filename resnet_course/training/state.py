@@ -142,7 +142,7 @@ def _state(phase: Phase, epochs: tuple[dict[str, float], ...]) -> dict[str, Any]
     return {
         "images": len(phase.train),
         "history": list(epochs),
-        "convolutions": [machine.signature(phase.engine.device), ways and ways.to_list()],
+        "convolutions": [machine.signature(phase.engine.device), None if ways is None else ways.to_list()],
         "optimizer": phase.optimizer.state_dict(),
         "generator": phase.generator.get_state(),
         "global_generator": torch.get_rng_state(),
