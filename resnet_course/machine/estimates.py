@@ -38,8 +38,8 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
 
     It takes about a second for each phase: the steps are of few images, and each kind of step is tried for
     less than half a second, or once where that takes longer. Where `fit` would measure its convolutions, it
-    takes two seconds more, and `fit` in the same process two less. On a slow or busy machine the forward pass is
-    taken to be a third of a step, and the optimiser's time is left out.
+    takes two seconds more, and `fit` in the same process two less. On a slow or busy machine the forward
+    pass is taken to be a third of a step, and the optimiser's time is left out.
     """
     with seeded(), torch.inference_mode(False), torch.enable_grad():
         return sum(_estimate(phase, images, validation_images, width) for phase in recipe.phases)
