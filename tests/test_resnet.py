@@ -1,6 +1,8 @@
 """The network from scratch against torchvision's: same names, same numbers, same gradients."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 from resnet_course.common.errors import CourseError
 from resnet_course.resnet import BasicBlock, ResNet, resnet18, resnet34, stack
 from resnet_course.resnet.architecture import ArchitectureError, build, describe, describe_weights
+from resnet_course.transfer import fused
 
 STAGES = ("conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc")
 
@@ -49,6 +52,40 @@ def outputs_by_stage(model, x):
 def assert_close(ours, theirs, what):
     error = (ours - theirs).abs().max() / theirs.abs().max().clamp(min=1)
     assert error < 1e-5, f"{what}: relative error {error:.1e}"
+
+
+TRAIN_NARROW = """
+import torch
+from resnet_course.resnet import {network}
+
+torch.set_num_threads(1)
+model = {network}({arguments}, width=4).to(memory_format=torch.channels_last)
+images = torch.randn(5, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+for _ in range(20):
+    model(images).square().mean().backward()
+"""
+
+
+@pytest.mark.parametrize(("network", "arguments"), [("resnet18", "10"), ("stack", "14")])
+def test_a_narrow_network_learns_channels_last_without_damage_to_the_memory(network, arguments):
+    script = TRAIN_NARROW.format(network=network, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_a_narrow_projection_is_the_convolution(size):
+    torch.manual_seed(0)
+    ours, images = BasicBlock(8, 16, stride=2).downsample[0], torch.randn(3, 8, *size, dtype=torch.float64)
+    theirs = nn.Conv2d(8, 16, 1, 2, bias=False).double()
+    theirs.load_state_dict(ours.double().state_dict(), strict=True)
+    for convolution in (ours, theirs):
+        convolution(images).square().sum().backward()
+    torch.testing.assert_close(ours(images), theirs(images))
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    norm = nn.BatchNorm2d(16).double().eval()
+    norm.running_mean.normal_()
+    torch.testing.assert_close(fused(nn.Sequential(ours, norm))(images), norm(theirs(images)))
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
