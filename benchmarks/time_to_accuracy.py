@@ -44,8 +44,10 @@ def main() -> None:
         "--quick", action="store_true", help="a step or an epoch of each only, printed and not recorded"
     )
     arguments.add_argument("--machine", help="a word for another machine than that of the quoted figures")
+    arguments.add_argument("--rounds", type=int, default=3, help="how often all is done, or how many seeds")
     options = arguments.parse_args()
-    options.steps, options.rounds = (1, 1) if options.quick else (20, 3)  # of each way in every round
+    options.steps = 1 if options.quick else 20  # of each way in every round
+    options.rounds = 1 if options.quick else options.rounds
     for part in options.parts:
         if part == "figure":
             draw()

@@ -6,6 +6,17 @@ PyTorch is imported where it is used: the process that only shares the tests out
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="session")
+def exact_on_a_gpu():
+    """Whole 32-bit numbers, and kernels that add in a fixed order: tests compare bits, or up to rounding."""
+    import torch
+
+    if torch.cuda.is_available():
+        for operators in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+            operators.fp32_precision = "ieee"
+        torch.backends.cudnn.deterministic = True
+
+
 @pytest.fixture(scope="module")
 def sets():
     """Dark pictures and bright ones, 128 to train and 32 to validate: any loop that works learns them."""

@@ -57,8 +57,9 @@ def test_training_on_features_is_training_through_the_trunk(sets, tmp_path, trai
     val = cache_features(model, sets[1], recipe, tmp_path, dtype="fp32")
     cached, uncached = fit(model, train, val, recipe), fit(through, *sets, recipe)
     for name in ("train_loss", "val_loss"):
-        # BatchNorm is fused into the cached trunk's convolutions: another rounding, 2e-6 seen.
-        assert cached.values(name) == pytest.approx(uncached.values(name), abs=2e-5)
+        # BatchNorm is fused into the cached trunk's convolutions: another rounding, 2e-6 seen, 5e-5 on a GPU.
+        rounding = 5e-4 if torch.cuda.is_available() else 2e-5
+        assert cached.values(name) == pytest.approx(uncached.values(name), abs=rounding)
     for (name, a), b in zip(model.state_dict().items(), through.state_dict().values(), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-4), name
     whole = evaluate(model, sets[1], recipe)  # the model that learned from features predicts from images

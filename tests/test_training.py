@@ -256,11 +256,11 @@ def average_by_hand(weights, share):
 
 def test_averaged_weights_are_validated_and_kept_and_training_goes_on_from_the_others(sets, monkeypatch):
     model, plain = fresh_model(), fresh_model()
-    weights, real = [plain.fc.weight.detach().clone()], torch.optim.AdamW.step
+    weights, real = [plain.fc.weight.detach().cpu().clone()], torch.optim.AdamW.step
 
     def step(self):
         real(self)
-        weights.append(plain.fc.weight.detach().clone())
+        weights.append(plain.fc.weight.detach().cpu().clone())
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", step)
@@ -305,7 +305,7 @@ def test_phases_run_in_order_and_each_freezes_as_it_says(sets, tmp_path, monkeyp
     validate = loop.validate
 
     def watch(*arguments):
-        frozen.append(torch.equal(model.layer1[0].conv1.weight, before["layer1.0.conv1.weight"]))
+        frozen.append(torch.equal(model.layer1[0].conv1.weight.cpu(), before["layer1.0.conv1.weight"]))
         return validate(*arguments)
 
     monkeypatch.setattr(loop, "validate", watch)
@@ -323,7 +323,7 @@ def test_the_second_phase_begins_with_the_best_weights_of_the_first(sets, tmp_pa
     begins, train_epoch, model = [], loop.train_epoch, fresh_model()
 
     def watch(*arguments, **options):
-        begins.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        begins.append({name: tensor.cpu().clone() for name, tensor in model.state_dict().items()})
         return train_epoch(*arguments, **options)
 
     monkeypatch.setattr(loop, "train_epoch", watch)

@@ -341,6 +341,7 @@ def test_the_names_are_those_of_the_passes_and_ways():
 
 
 def test_an_estimate_measures_what_the_training_then_takes_over(monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_DEVICE", "cpu")
     monkeypatch.setattr(tuning, "PACE", 1.0)
     seen = []
     monkeypatch.setattr(tuning, "_measured", counting(tuning._measured, seen))
