@@ -39,7 +39,7 @@ def record(name: str, measured: dict[str, Any], data: str, weights: str) -> None
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     conditions = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{processor()}, {machine.usable_cores()} cores, {platform.system()}",
+        "machine": f"{machine.processor()}, {machine.usable_cores()} cores, {platform.system()}",
         "instructions": machine.signature(machine.device()),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -59,13 +59,3 @@ def recorded(name: str) -> dict[str, Any]:
     """The figures that results.json holds of one benchmark, without their conditions; {} if it has none."""
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     return {key: value for key, value in results.get(name, {}).items() if key != "conditions"}
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -31,6 +31,7 @@ GROUP_HELP = (
     "what of a path must not be split, as '([^/_]+)_[^/]*$', or a table and its column, TABLE.csv:COLUMN"
 )
 LEAST_VALIDATION = 500  # images, and never more than there are: fewer could not tell epochs apart
+CIFAR_PICTURES, FEW_PICTURES = (45_000, 5_000), (450, 50)  # to learn from and to validate on, for estimates
 CLOSED = 141  # the exit status of a program whose output is no longer read: what shells give for SIGPIPE
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 
@@ -158,9 +159,16 @@ def _doctor(options: argparse.Namespace) -> int:
     print(f"home {settings.home}, {free_disk(settings.home)}")
     print(f"CIFAR-10 on disk: {on_disk(lambda: cifar10.state(settings.home))}")
     print(f"ImageNet weights on disk: {on_disk(transfer.imagenet_state)}")
-    for recipe in RECIPES.values():
-        duration = format_duration(machine.estimate(recipe, 45_000, 5_000))
-        print(f"recipe {recipe.name}, CIFAR-10, {recipe.all_epochs} epochs: about {duration}")
+    costs = {}
+    for name in ("original", "laptop", "full", "few"):
+        recipe, pictures = RECIPES[name], FEW_PICTURES if name == "few" else CIFAR_PICTURES
+        costs[name] = machine.costs(recipe, pictures[0])
+        duration = format_duration(sum(cost.seconds(*pictures) for cost in costs[name]))
+        print(f"recipe {name}, {sum(pictures):,} pictures, {recipe.all_epochs} epochs: about {duration}")
+    print(found := machine.measure_limits(RECIPES["laptop"]))
+    reached = machine.shares({name: costs[name] for name in ("laptop", "full")}, found)
+    reached["prediction"] = machine.prediction_share(RECIPES["laptop"].image_size, found)
+    print("reached of them:", ", ".join(f"{work} {share:.0%}" for work, share in reached.items()))
     return 0
 
 

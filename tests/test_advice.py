@@ -24,7 +24,7 @@ def splits(count=1000):
 def test_a_sound_data_set_has_no_warning_and_a_recipe():
     found = advise(splits())
     assert found.warnings == () and found.minutes == 2
-    assert str(found).startswith("- Nothing to fix was found.\nBegin with: recipe laptop, image_size=96")
+    assert str(found).startswith("- Nothing to fix was found.\nBegin with: recipe laptop, image_size=128")
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -18,6 +18,7 @@ from resnet_course.__main__ import main
 from resnet_course.common.download import DownloadError
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data import ImageSet
+from resnet_course.machine import estimates
 from resnet_course.training import checkpoint
 from resnet_course.training.sets import say_balance
 
@@ -225,14 +226,30 @@ def test_a_bad_environment_variable_is_one_line_too(capsys, monkeypatch):
     assert status == 2 and "must be one of: reduced, laptop, full" in err and err.count("\n") == 1
 
 
+def cost(recipe):
+    """A phase of 270 seconds, whatever the images, whose steps do 70 GFLOP a second."""
+
+    class Known(estimates.Cost):
+        def seconds(self, images, validation_images):
+            return 270.0
+
+    return Known(recipe, "fp32", 0.0, 1.0, 0.0, 0.3, 0, 70_000_000_000)
+
+
 def test_doctor_says_what_runs_here(capsys, monkeypatch):
-    monkeypatch.setattr(machine, "estimate", lambda *args: 270.0)  # seconds of measuring, tested elsewhere
+    # seconds of measuring, tested elsewhere
+    monkeypatch.setattr(machine, "costs", lambda recipe, images: [cost(recipe)])
+    monkeypatch.setattr(machine, "measure_limits", lambda recipe: machine.Limits({"fp32": 100.0}, 12.0))
+    monkeypatch.setattr(machine, "prediction_share", lambda size, limits: 0.4)
     monkeypatch.setenv("RESNET_COURSE_SEED", "7")
     status, out, _ = run(capsys, "doctor")
     assert status == 0
     for part in ("Python", "torch", "usable cores", "ms", "CIFAR-10", "laptop", "free disk", "seed 7"):
         assert part in out
-    assert "recipe full, CIFAR-10, 7 epochs: about 4 min 30 s" in out
+    assert "recipe full, 50,000 pictures, 7 epochs: about 4 min 30 s" in out
+    assert "recipe few, 500 pictures, 12 epochs: about 4 min 30 s" in out
+    assert "limits: 100 GFLOP/s in fp32 (one matrix product); memory 12.0 GB/s (copy)" in out
+    assert "reached of them: step of laptop 70%, step of full 70%, prediction 40%" in out
 
 
 def fake_evaluation(error):

@@ -382,3 +382,21 @@ def test_the_threads_are_set_for_the_block_only():
     with machine.Engine("cpu", "fp32", "contiguous").computing():
         assert torch.get_num_threads() <= before
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor : 0\nmodel name : Chip 5\nflags : fpu avx2\n", "Chip 5"),
+        ("model name\t: Chip 6\nflags\t\t: avx512f amx_tile amx_bf16\n", "Chip 6 with AMX"),
+        ("Features : fp asimd\n", "arm64"),
+        (None, "arm64"),
+    ],
+)
+def test_a_processor_has_a_name_and_perhaps_matrix_units(monkeypatch, tmp_path, text, expected):
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(limits, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(limits.platform, "processor", lambda: "")
+    monkeypatch.setattr(limits.platform, "machine", lambda: "arm64")
+    assert limits.processor.__wrapped__() == expected

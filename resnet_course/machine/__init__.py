@@ -3,10 +3,11 @@
 from resnet_course.machine.convolutions import Convolutions
 from resnet_course.machine.devices import DeviceError, device
 from resnet_course.machine.engine import Engine
-from resnet_course.machine.estimates import estimate
-from resnet_course.machine.limits import memory_free, threads_here, usable_cores
+from resnet_course.machine.estimates import costs, estimate
+from resnet_course.machine.limits import memory_free, processor, threads_here, usable_cores
 from resnet_course.machine.memory import keeping_memory
 from resnet_course.machine.probing import Probe, choose, needs_retuning, probe, retune
+from resnet_course.machine.roofline import Limits, measure_limits, prediction_share, shares
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import forget, signature, tuned
 
@@ -14,17 +15,23 @@ __all__ = [
     "Convolutions",
     "DeviceError",
     "Engine",
+    "Limits",
     "Probe",
     "choose",
+    "costs",
     "device",
     "estimate",
     "forget",
     "keeping_memory",
+    "measure_limits",
     "memory_free",
     "needs_retuning",
+    "prediction_share",
     "probe",
+    "processor",
     "retune",
     "seconds",
+    "shares",
     "signature",
     "threads_here",
     "tuned",

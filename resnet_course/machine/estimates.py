@@ -6,7 +6,7 @@ import functools
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
@@ -18,6 +18,7 @@ from resnet_course.data.images import ImageSet
 from resnet_course.inputs.batches import eval_batches
 from resnet_course.machine.distributed import world_size
 from resnet_course.machine.engine import Engine
+from resnet_course.machine.operations import operations
 from resnet_course.machine.probing import choose
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned
@@ -28,6 +29,36 @@ from resnet_course.transfer import freeze, fused, split_at, trunk_of
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
 AT_MOST = 0.4  # seconds for each measurement, of which a phase has two to four
 FOR_A_PHASE = 1.5  # seconds after which only the measurements that it cannot do without are started
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one phase of a recipe costs here, measured on a few of its own steps.
+
+    precision: in which it computes. trunk: seconds to send one image through the frozen trunk, once; 0 if
+    nothing is cached. gradients: seconds for the gradients of one image. update: seconds for the optimiser to
+    change the weights. forward: seconds to validate on one view of one image.
+    trunk_operations, step_operations: floating-point operations for an image; see `operations`.
+    """
+
+    recipe: Recipe
+    precision: str
+    trunk: float
+    gradients: float
+    update: float
+    forward: float
+    trunk_operations: int
+    step_operations: int
+
+    def seconds(self, images: int, validation_images: int) -> float:
+        """The seconds of the whole phase on so many images."""
+        recipe = self.recipe
+        views = recipe.validation_views
+        once = self.trunk * (recipe.cached_views * images + views * validation_images)
+        if recipe.head == "linear_probe":
+            once += self.forward * max(1, recipe.cached_views) * images
+        epoch = images * self.gradients + math.ceil(images / recipe.batch_size) * self.update
+        return once + recipe.epochs * (epoch + validation_images * views * self.forward)
 
 
 def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int = 64) -> float:
@@ -41,41 +72,51 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     takes two seconds more, and `fit` in the same process two less. On a slow or busy machine the forward
     pass is taken to be a third of a step, and the optimiser's time is left out.
     """
+    return sum(cost.seconds(images, validation_images) for cost in costs(recipe, images, width))
+
+
+def costs(recipe: Recipe, images: int, width: int = 64) -> tuple[Cost, ...]:
+    """What each phase of a recipe costs here. See `estimate`."""
     with seeded(), torch.inference_mode(False), torch.enable_grad():
-        return sum(_estimate(phase, images, validation_images, width) for phase in recipe.phases)
+        return tuple(_cost(phase, images, width) for phase in recipe.phases)
 
 
-def _estimate(recipe: Recipe, images: int, validation_images: int, width: int) -> float:
+def _cost(recipe: Recipe, images: int, width: int) -> Cost:
     """The same for one phase."""
     count = min(recipe.batch_size, max(2, images), max(2, PIXELS // recipe.image_size**2))
     model = freeze(_network(width), recipe.train_from)
     model.dropout.p = recipe.dropout
     noise = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
     image_set = ImageSet(noise, torch.zeros(count, dtype=torch.int64), ("any",), "noise")
-    plan, engine, views = replace(recipe, batch_size=count), choose(recipe), recipe.validation_views
+    plan, engine = replace(recipe, batch_size=count), choose(recipe)
 
     def inputs() -> Tensor:
         return next(eval_batches(image_set, plan))[0]
 
+    once, trunk_operations, network, batch = 0.0, 0, model, inputs
     if recipe.cached_views:
-        trunk, head = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
-        passes = recipe.cached_views * images + views * validation_images
-        once = passes * _forward(trunk, engine, inputs) / count
+        trunk, network = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
+        once = _forward(trunk, engine, inputs) / count
+        trunk_operations = operations(trunk, engine.place(inputs()[:1]))
         with torch.no_grad():
             features = engine.place(trunk)(engine.place(inputs()))
-        network, engine, batch = head, choose(recipe, "features"), lambda: features
-    else:
-        once, network, batch = 0.0, model, inputs
+        engine, batch = choose(recipe, "features"), lambda: features
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
         steps, shard = recipe.epochs * (images // recipe.batch_size), -(-recipe.batch_size // world_size())
         engine = tuned(engine, network, batch()[:1], shard, steps).for_batches_of(count)
     until = perf_counter() + FOR_A_PHASE
     step, update = _learning(network, engine, batch, image_set.labels, until)
-    epoch = images * step / count + math.ceil(images / recipe.batch_size) * update
-    if validation_images:
-        forward = _forward(network, engine, batch) if perf_counter() < until else step / 3
-        epoch += validation_images * views * forward / count
-    return once + recipe.epochs * epoch
+    forward = _forward(network, engine, batch) if perf_counter() < until else step / 3
+    return Cost(
+        recipe=recipe,
+        precision=engine.precision,
+        trunk=once,
+        gradients=step / count,
+        update=update,
+        forward=forward / count,
+        trunk_operations=trunk_operations,
+        step_operations=operations(network, engine.place(batch()[:1]), learning=True),
+    )
 
 
 @functools.lru_cache(maxsize=1)

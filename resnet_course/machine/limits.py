@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import platform
 from pathlib import Path
 
 import psutil
@@ -11,7 +13,22 @@ import psutil
 from resnet_course.machine import distributed
 from resnet_course.settings import Settings
 
+CPUINFO = Path("/proc/cpuinfo")
 CGROUP = Path("/sys/fs/cgroup")  # where a Linux container finds its limits (cgroup v2)
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's name, where the system tells it, and whether it has matrix units (AMX)."""
+    name, flags = platform.processor() or platform.machine(), ""
+    with contextlib.suppress(OSError):
+        for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() == "flags":
+                flags = value
+    return f"{name} with AMX" if "amx_tile" in flags.split() else name
 
 
 def usable_cores() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import platform
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -19,6 +18,7 @@ from resnet_course.common.seeding import seeded
 from resnet_course.machine import devices, distributed
 from resnet_course.machine.convolutions import NEVER, PASSES, Convolution, Convolutions, Ways, compute, plain
 from resnet_course.machine.engine import Engine
+from resnet_course.machine.limits import processor
 from resnet_course.resnet.network import eval_mode
 
 SECONDS = 2.0  # that measuring may take
@@ -89,12 +89,12 @@ def forget() -> None:
 
 
 def signature(device: str) -> str:
-    """What a measurement on a device holds for: its kind, or instructions and caps, and PyTorch's version."""
+    """What a measurement on a device holds for: its kind, or processor and caps, and PyTorch's version."""
     if devices.kind_of(device) != "cpu":
         return f"{devices.kind_of(device)} torch {torch.__version__}"
     caps = (f"{name}={os.environ[name]}" for name in CAPS if name in os.environ)
     return " ".join(
-        (platform.machine(), torch.backends.cpu.get_cpu_capability(), *caps, f"torch {torch.__version__}")
+        (processor(), torch.backends.cpu.get_cpu_capability(), *caps, f"torch {torch.__version__}")
     )
 
 

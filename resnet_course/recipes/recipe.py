@@ -23,6 +23,7 @@ LEGAL: dict[str, tuple[Any, ...]] = {
     "precision": ("auto", "fp32", "bf16"),
     "memory_format": ("auto", "channels_last", "contiguous"),
     "train_from": TRAIN_FROM,
+    "head": ("random", "linear_probe"),
     "test_views": VIEWS,
 }
 
@@ -48,6 +49,7 @@ class Recipe:
     std: tuple[float, float, float] = IMAGENET_STD  #   with, whatever the new images' own are
     # What is trained
     train_from: str = "all"
+    head: str = "random"  # how it starts; linear_probe: as the best linear layer on the pretrained features
     dropout: float = 0.0
     # How
     epochs: int = 1

@@ -54,8 +54,7 @@ def advise(splits: Splits) -> Advice:
         )
     epochs = min(20, max(LAPTOP.epochs, round(SEEN / len(train))))
     batch_size = min(LAPTOP.batch_size, max(8, len(train) // 10))
-    image_size = LAPTOP.image_size if side <= 64 else 128
-    recipe = replace(LAPTOP, epochs=epochs, batch_size=batch_size, image_size=image_size)
+    recipe = replace(LAPTOP, epochs=epochs, batch_size=batch_size)
     minutes = machine.estimate(recipe, len(train), len(splits.val)) / 60
     return Advice(tuple(warnings), recipe, minutes)
 

@@ -161,7 +161,7 @@ TERMS = (
     Term(
         "label smoothing",
         "Asking for slightly less than certainty in the true class, so that confidences stay moderate.",
-        3,
+        0,
     ),
     Term(
         "leak", "Information about the test images that reaches the training, and makes results too good.", 2

@@ -23,6 +23,7 @@ from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import OPTIMIZERS, SCHEDULES, Recipe
 from resnet_course.settings import Settings
 from resnet_course.training.averaging import WeightAverage
+from resnet_course.training.linear import start_head_as_linear_probe
 from resnet_course.transfer import apply_recipe, parameter_groups
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def entered_phase(
     left_in_its_middle = run.progress.training if done > start else None
     engine = _engine(network_for(model, train), train, recipe, left_in_its_middle or {})
     with engine.hosting(model):
+        if not done and recipe.head == "linear_probe":
+            start_head_as_linear_probe(model, train, recipe, engine)
         seed = recipe.seed + start * SEEDS_APART
         torch.manual_seed(seed + distributed.rank())  # dropout draws from torch's global numbers
         phase = Phase(

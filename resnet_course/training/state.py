@@ -63,6 +63,7 @@ class Run:
             "learning_rate": phase.learning_rate,
             "val_loss": chosen_by.loss,
             "val_accuracy": chosen_by.accuracy,
+            "val_images": 0 if phase.recipe.select_on_test else chosen_by.images,
             "seconds": seconds,
             "preparation_seconds": phase.preparation_seconds,
         }
@@ -127,6 +128,8 @@ class Run:
             self.load(self.progress.best)
             epoch = int(self.progress.best_epoch["epoch"])
             kept = f"from epoch {epoch}"
+            if self.progress.best_epoch["val_accuracy"] < max(e["val_accuracy"] for e in self.epochs):
+                say(f"kept is epoch {epoch}, the last that validation cannot tell from the best")
             size = self.recipe.phase_after(epoch - 1)[1].image_size
             if size != self.recipe.image_size:
                 say(f"the best epoch saw {size} pixels: evaluate with image_size={size}")

@@ -1,0 +1,123 @@
+"""Which epoch a training keeps, and how a head can start as a linear probe."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from resnet_course.common.errors import ArgumentError
+from resnet_course.evaluation import evaluate
+from resnet_course.machine import Engine
+from resnet_course.recipes import ORIGINAL, REDUCED
+from resnet_course.resnet import resnet18, stack
+from resnet_course.training import History, checkpoint, fit, fit_linear, loop
+from resnet_course.training.linear import PROBE_DECAY, start_head_as_linear_probe
+from resnet_course.transfer import freeze
+
+TINY = replace(REDUCED, epochs=3, batch_size=32, learning_rate=1e-4)
+PROBED = replace(TINY, train_from="layer4", epochs=1, augmentation="none", head="linear_probe")
+
+
+def history(*accuracies, images=None):
+    noted = {} if images is None else {"val_images": images}
+    return History(
+        [
+            {"epoch": epoch, "val_accuracy": accuracy, "val_loss": 1.0, **noted}
+            for epoch, accuracy in enumerate(accuracies, start=1)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "images", "kept"),
+    [
+        ((0.70, 0.76, 0.74), 50, 3),  # one standard error is 0.06: no difference that 50 images could show
+        ((0.70, 0.86, 0.74), 50, 2),
+        ((0.70, 0.76, 0.74), 5_000, 2),  # here it is 0.006
+        ((1.0, 1.0, 0.98), 50, 2),
+        ((0.80, 0.79, 0.83, 0.78), 50, 4),
+        ((0.70, 0.76, 0.74), None, 2),  # of a training before `val_images` was noted
+        ((0.70, 0.76, 0.76), 0, 2),
+    ],
+)
+def test_the_last_epoch_stays_unless_validation_tells_that_it_is_worse(accuracies, images, kept):
+    assert history(*accuracies, images=images).best["epoch"] == kept
+
+
+@pytest.mark.parametrize(
+    ("images", "recipe", "kept"),
+    [(50, TINY, 3), (5_000, TINY, 2), (50, replace(TINY, select_on_test=True), 2)],
+)
+def test_fit_keeps_the_weights_of_that_epoch(sets, tmp_path, monkeypatch, capsys, images, recipe, kept):
+    accuracies, weights = iter((0.7, 0.76, 0.74)), []
+
+    def validate(model, val, recipe):
+        weights.append(model.fc.weight.detach().cpu().clone())
+        return loop.Measured(1.0, next(accuracies), images)
+
+    monkeypatch.setattr(loop, "validate", validate)
+    torch.manual_seed(0)
+    model = resnet18(2, width=8)
+    found = fit(model, *sets, recipe, tmp_path)
+    assert found.best["epoch"] == kept
+    assert torch.equal(model.fc.weight.cpu(), weights[kept - 1])
+    assert torch.equal(checkpoint.load(tmp_path / "best.pt").state_dict["fc.weight"], weights[kept - 1])
+    said = "kept is epoch 3, the last that validation cannot tell from the best"
+    assert (said in capsys.readouterr().err) == (kept == 3)
+    assert ORIGINAL.select_on_test, "the walk-through keeps the highest"
+
+
+@pytest.mark.parametrize("views", [0, 1])
+def test_the_head_starts_as_the_best_linear_layer(sets, tmp_path, monkeypatch, views):
+    recipe = replace(PROBED, cached_views=views, learning_rate=1e-12, weight_decay=0.0)
+    torch.manual_seed(0)
+    model = freeze(resnet18(2, width=8), "layer4")
+    pooled = []
+    hook = model.fc.register_forward_pre_hook(
+        lambda _, inputs: pooled.append(inputs[0].detach().float().cpu())
+    )
+    evaluate(model, sets[0], recipe)
+    hook.remove()
+    expected = fit_linear(torch.cat(pooled), sets[0].labels, 2, PROBE_DECAY)
+    fit(model, *sets, recipe, home=tmp_path)
+    torch.testing.assert_close(model.fc.weight.cpu(), expected.weight, rtol=0.05, atol=0.02)
+    assert model.fc.weight.requires_grad, "it goes on learning"
+
+
+def test_it_starts_once_and_leaves_modes_and_hooks_as_they_were(sets):
+    model = freeze(resnet18(2, width=8), "layer4")
+    before = {name: module.training for name, module in model.named_modules()}
+    start_head_as_linear_probe(model, sets[0], PROBED, Engine("cpu", "fp32", "contiguous", 1))
+    assert {name: module.training for name, module in model.named_modules()} == before
+    assert not model.fc._forward_pre_hooks
+
+
+def test_a_stopped_training_goes_on_without_another_probe(sets, tmp_path, monkeypatch):
+    recipe = replace(PROBED, epochs=2, learning_rate=1e-3)
+
+    def trained(out, **options):
+        torch.manual_seed(0)
+        model = resnet18(2, width=8)
+        return fit(model, *sets, recipe, out, **options), model
+
+    _, whole = trained(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        epochs, train_epoch = [], loop.train_epoch
+
+        def stop(*arguments, **options):
+            epochs.append(1)
+            if len(epochs) == 2:
+                raise KeyboardInterrupt
+            return train_epoch(*arguments, **options)
+
+        patch.setattr(loop, "train_epoch", stop)
+        assert trained(tmp_path / "broken")[0].interrupted
+    _, resumed = trained(tmp_path / "broken", resume=True)
+    torch.testing.assert_close(resumed.fc.weight, whole.fc.weight, atol=1e-5, rtol=1e-4)
+
+
+def test_a_head_that_is_no_linear_layer_is_refused(sets):
+    model = stack(8, num_classes=2, width=8)
+    model.fc = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.Linear(8, 2))
+    with pytest.raises(ArgumentError, match="not a single linear layer"):
+        fit(model, *sets, replace(PROBED, train_from="all"))
