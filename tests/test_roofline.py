@@ -29,8 +29,8 @@ def test_real_taps_are_those_that_meet_a_pixel(side, kernel, stride, padding):
 
 def test_operations_of_a_resnet18_are_those_of_the_paper():
     found = operations(resnet18().eval(), torch.zeros(1, 3, 224, 224))
-    # 1.8 billion multiplications with an addition (He et al., 2015, table 1), of which 3% meet padding.
-    assert 0.96 < found / (2 * 1_814_073_344) < 0.98
+    # 1.8 billion multiplications with an addition (He et al., 2015, table 1), of which 7% meet padding.
+    assert 0.92 < found / (2 * 1_814_073_344) < 0.93
 
 
 @pytest.mark.parametrize("train_from", ["fc", "layer4", "all"])
