@@ -21,6 +21,13 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     "laptop takes less than a tenth of the original's ten epochs": lambda r: (
         r["laptop"]["minutes"] < r["original_steps"]["original_minutes_computed"] / 10
     ),
+    "with AVX2 alone laptop takes at most a 25th of the original's ten epochs": lambda r: (
+        r["laptop_avx2"]["minutes"] < r["original_steps_avx2"]["original_minutes_computed"] / 25
+    ),
+    "laptop is more accurate than the original at its best": lambda r: (
+        r["laptop_avx2"]["test_accuracy_percent"]
+        > max(run["best_on_test_percent"] for name, run in r["original_run"].items() if name != "conditions")
+    ),
     "convolutions in their fastest ways make a step faster": lambda r: all(
         r["convolutions"][name]["ratio"] < 0.95 for name in ("layer4_at_96", "layer3_at_128")
     ),

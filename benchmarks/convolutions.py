@@ -2,9 +2,9 @@
 
     uv run python benchmarks/convolutions.py --data folder:DIR --weights FILE --data-is … --weights-are …
 
-Steps as `fit` takes them, from features computed once, batch and optimiser included: of layer4 at 96
-pixels, as the recipe `laptop` has it, and of layer3 and layer4 at 128. Each way runs in a process of its own,
-in turn. An older processor is tried on a newer one by capping the instructions, in the environment:
+Steps as `fit` takes them, from features computed once, batch and optimiser included: of layer4 at 96 pixels
+and at 128, as the recipe `laptop` has it, and of layer3 and layer4 at 128. Each way runs in a process of its
+own, in turn. An older processor is tried on a newer one by capping the instructions, in the environment:
 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2; the record names the cap.
 """
 
@@ -25,8 +25,9 @@ from resnet_course.training import make_optimizer
 from resnet_course.transfer import build_model
 
 RECIPES = {
-    "layer4_at_96": replace(LAPTOP, cached_views=1),
-    "layer3_at_128": replace(LAPTOP, cached_views=1, image_size=128, train_from="layer3"),
+    "layer4_at_96": replace(LAPTOP, image_size=96),
+    "layer4_at_128": LAPTOP,
+    "layer3_at_128": replace(LAPTOP, train_from="layer3"),
 }
 STEPS, ROUNDS = 15, 3
 MANY = 10_000  # steps of a training that is worth measuring for

@@ -20,7 +20,11 @@ def draw() -> None:
     figure, axes = plots.subplots(figsize=(9, 4.6))
     axis = axes[0, 0]
     runs = [(run["minutes"], run["test_accuracy_percent"]) for run in laptop["runs"].values()]
-    axis.plot(*zip(*runs, strict=True), **COURSE.points, label=f"LAPTOP, {len(runs)} seeds")
+    axis.plot(
+        *zip(*runs, strict=True),
+        **COURSE.points,
+        label="LAPTOP" if len(runs) == 1 else f"LAPTOP, {len(runs)} seeds",
+    )
     for batchnorm, style in (("moving", BASELINE), ("frozen", MUTED)):
         accuracies = recorded("original_run")[f"batchnorm_{batchnorm}_seed_0"]["test_accuracy_percent"]
         minutes = [original / 10 * epoch for epoch in range(1, len(accuracies) + 1)]

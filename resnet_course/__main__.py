@@ -162,7 +162,7 @@ def _doctor(options: argparse.Namespace) -> int:
     costs = {}
     for name in ("original", "laptop", "full", "few"):
         recipe, pictures = RECIPES[name], FEW_PICTURES if name == "few" else CIFAR_PICTURES
-        costs[name] = machine.costs(recipe, pictures[0])
+        costs[name] = machine.costs(recipe, pictures[0], tuning_at_most=1.0)
         duration = format_duration(sum(cost.seconds(*pictures) for cost in costs[name]))
         print(f"recipe {name}, {sum(pictures):,} pictures, {recipe.all_epochs} epochs: about {duration}")
     print(found := machine.measure_limits(RECIPES["laptop"]))

@@ -238,7 +238,7 @@ def cost(recipe):
 
 def test_doctor_says_what_runs_here(capsys, monkeypatch):
     # seconds of measuring, tested elsewhere
-    monkeypatch.setattr(machine, "costs", lambda recipe, images: [cost(recipe)])
+    monkeypatch.setattr(machine, "costs", lambda recipe, images, **options: [cost(recipe)])
     monkeypatch.setattr(machine, "measure_limits", lambda recipe: machine.Limits({"fp32": 100.0}, 12.0))
     monkeypatch.setattr(machine, "prediction_share", lambda size, limits: 0.4)
     monkeypatch.setenv("RESNET_COURSE_SEED", "7")

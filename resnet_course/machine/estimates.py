@@ -75,13 +75,17 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     return sum(cost.seconds(images, validation_images) for cost in costs(recipe, images, width))
 
 
-def costs(recipe: Recipe, images: int, width: int = 64) -> tuple[Cost, ...]:
-    """What each phase of a recipe costs here. See `estimate`."""
+def costs(recipe: Recipe, images: int, width: int = 64, tuning_at_most: float = math.inf) -> tuple[Cost, ...]:
+    """What each phase of a recipe costs here. See `estimate`.
+
+    tuning_at_most: seconds for measuring the convolutions of each phase; with fewer than `fit` takes, some
+        may be timed in a slower way than the one that it finds.
+    """
     with seeded(), torch.inference_mode(False), torch.enable_grad():
-        return tuple(_cost(phase, images, width) for phase in recipe.phases)
+        return tuple(_cost(phase, images, width, tuning_at_most) for phase in recipe.phases)
 
 
-def _cost(recipe: Recipe, images: int, width: int) -> Cost:
+def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cost:
     """The same for one phase."""
     count = min(recipe.batch_size, max(2, images), max(2, PIXELS // recipe.image_size**2))
     model = freeze(_network(width), recipe.train_from)
@@ -103,7 +107,7 @@ def _cost(recipe: Recipe, images: int, width: int) -> Cost:
         engine, batch = choose(recipe, "features"), lambda: features
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
         steps, shard = recipe.epochs * (images // recipe.batch_size), -(-recipe.batch_size // world_size())
-        engine = tuned(engine, network, batch()[:1], shard, steps).for_batches_of(count)
+        engine = tuned(engine, network, batch()[:1], shard, steps, tuning_at_most).for_batches_of(count)
     until = perf_counter() + FOR_A_PHASE
     step, update = _learning(network, engine, batch, image_set.labels, until)
     forward = _forward(network, engine, batch) if perf_counter() < until else step / 3

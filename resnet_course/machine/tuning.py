@@ -50,12 +50,14 @@ class Recording(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: int) -> Engine:
+def tuned(
+    engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: int, at_most: float = float("inf")
+) -> Engine:
     """The engine with the fastest way for each convolution of `network` that learns.
 
     image: one input, float [1, C, H, W]; batch: how many there are in a full batch, for which alone the ways
     hold; steps: how many will be trained, which decides how long measuring may take: a twentieth of that, at
-    most 2 seconds. It is the same engine on a GPU and for a short training.
+    most 2 seconds, and at most `at_most`. It is the same engine on a GPU and for a short training.
     The network is called once, on the one image, in eval mode, and left as it was; one that cannot take it
     keeps PyTorch's ways, and so does one that would win less than a twentieth of its convolutions' time.
     What a process has measured it takes again; processes that train together take what the first measured.
@@ -71,7 +73,7 @@ def tuned(engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: 
         for convolution, all_calls in calls.items()
         for learns in all_calls
     )
-    seconds = min(SECONDS, operations * batch * steps / PACE)
+    seconds = min(SECONDS, at_most, operations * batch * steps / PACE)
     if seconds < LEAST:
         return engine
     key = (signature(engine.device), engine.precision, engine.threads, batch, seconds, tuple(sorted(calls)))
