@@ -32,6 +32,24 @@ def sets():
 
 
 @pytest.fixture
+def quick_doctor(monkeypatch):
+    """What `doctor` would measure for many seconds, tested elsewhere: 270 seconds for every recipe."""
+    from resnet_course import machine
+    from resnet_course.machine.estimates import Cost
+
+    class Known(Cost):
+        def seconds(self, images, validation_images):
+            return 270.0
+
+    def costs(recipe, images, **options):
+        return [Known(recipe, "fp32", 0.0, 1.0, 0.0, 0.3, 0, 70_000_000_000)]  # 70 GFLOP a second
+
+    monkeypatch.setattr(machine, "costs", costs)
+    monkeypatch.setattr(machine, "measure_limits", lambda recipe: machine.Limits({"fp32": 100.0}, 12.0))
+    monkeypatch.setattr(machine, "prediction_share", lambda size, limits: 0.4)
+
+
+@pytest.fixture
 def exercise_home(tmp_path, monkeypatch):
     """A learner who has tried nothing yet, and does not ask for strictness."""
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))

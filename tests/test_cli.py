@@ -18,7 +18,6 @@ from resnet_course.__main__ import main
 from resnet_course.common.download import DownloadError
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data import ImageSet
-from resnet_course.machine import estimates
 from resnet_course.training import checkpoint
 from resnet_course.training.sets import say_balance
 
@@ -226,21 +225,7 @@ def test_a_bad_environment_variable_is_one_line_too(capsys, monkeypatch):
     assert status == 2 and "must be one of: reduced, laptop, full" in err and err.count("\n") == 1
 
 
-def cost(recipe):
-    """A phase of 270 seconds, whatever the images, whose steps do 70 GFLOP a second."""
-
-    class Known(estimates.Cost):
-        def seconds(self, images, validation_images):
-            return 270.0
-
-    return Known(recipe, "fp32", 0.0, 1.0, 0.0, 0.3, 0, 70_000_000_000)
-
-
-def test_doctor_says_what_runs_here(capsys, monkeypatch):
-    # seconds of measuring, tested elsewhere
-    monkeypatch.setattr(machine, "costs", lambda recipe, images, **options: [cost(recipe)])
-    monkeypatch.setattr(machine, "measure_limits", lambda recipe: machine.Limits({"fp32": 100.0}, 12.0))
-    monkeypatch.setattr(machine, "prediction_share", lambda size, limits: 0.4)
+def test_doctor_says_what_runs_here(capsys, monkeypatch, quick_doctor):
     monkeypatch.setenv("RESNET_COURSE_SEED", "7")
     status, out, _ = run(capsys, "doctor")
     assert status == 0

@@ -128,13 +128,10 @@ def test_all_go_on_where_the_system_knows_ascii_alone(tmp_path, images, names):
 
 
 @pytest.mark.slow
-def test_doctor_goes_on_whatever_the_console_can_write(tmp_path, monkeypatch, capsys):
+def test_doctor_goes_on_whatever_the_console_can_write(tmp_path, monkeypatch, capsys, quick_doctor):
     """In this process, with such a stream in the place of stdout: doctor measures for seconds."""
-    from resnet_course import machine
-
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stdout)
-    monkeypatch.setattr(machine, "estimate", lambda *args: 270.0)
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "дом"))
     assert main(["doctor"]) == 0
     assert b"home " in stdout.buffer.getvalue() and b"\\u0434\\u043e\\u043c" in stdout.buffer.getvalue()

@@ -167,7 +167,9 @@ def home_is_locked(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("spoil", [home_is_a_file, home_lies_below_a_file, home_is_locked])
-def test_without_a_home_the_commands_go_on_and_say_so(capsys, tmp_path, monkeypatch, pets, best, spoil):
+def test_without_a_home_the_commands_go_on_and_say_so(
+    capsys, tmp_path, monkeypatch, pets, best, spoil, quick_doctor
+):
     spoil(tmp_path, monkeypatch)
     settings._say_once.cache_clear()
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
@@ -175,7 +177,7 @@ def test_without_a_home_the_commands_go_on_and_say_so(capsys, tmp_path, monkeypa
     data = ["--data", f"folder:{pets}"]
     (tmp_path / "p.png").write_bytes((pets / "train" / "cat" / "0.png").read_bytes())
     status, out, err = run(
-        capsys, "train", "--recipe", "few", "--epochs", "2", *data, "--out", tmp_path / "o"
+        capsys, "train", "--recipe", "reduced", "--epochs", "2", *data, "--out", tmp_path / "o"
     )
     assert status == 0 and out.count("\n") == 1 and "Traceback" not in err
     assert err.count("The home folder") == 1 and "cannot be written: " in err

@@ -56,20 +56,19 @@ def assert_close(ours, theirs, what):
 
 TRAIN_NARROW = """
 import torch
-from resnet_course.resnet import {network}
+from resnet_course.resnet import resnet18, stack
 
 torch.set_num_threads(1)
-model = {network}({arguments}, width=4).to(memory_format=torch.channels_last)
 images = torch.randn(5, 3, 64, 64).contiguous(memory_format=torch.channels_last)
-for _ in range(20):
-    model(images).square().mean().backward()
+for model in (resnet18(10, width=4), stack(14, width=4)):
+    model.to(memory_format=torch.channels_last)
+    for _ in range(20):
+        model(images).square().mean().backward()
 """
 
 
-@pytest.mark.parametrize(("network", "arguments"), [("resnet18", "10"), ("stack", "14")])
-def test_a_narrow_network_learns_channels_last_without_damage_to_the_memory(network, arguments):
-    script = TRAIN_NARROW.format(network=network, arguments=arguments)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+def test_a_narrow_network_learns_channels_last_without_damage_to_the_memory():
+    done = subprocess.run([sys.executable, "-c", TRAIN_NARROW], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

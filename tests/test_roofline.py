@@ -77,6 +77,7 @@ def test_shares_set_the_work_against_the_limit_of_its_precision():
     }
 
 
+@pytest.mark.slow
 def test_what_is_measured_here_stays_below_the_limit():
     recipe = replace(REDUCED, image_size=64)
     limits, costs = machine.measure_limits(recipe), machine.costs(recipe, 1_000)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from parameters import some_are_slow
 from test_training import PHASES, TINY, fresh_model, losses
 from torch import nn
 
@@ -42,7 +43,8 @@ def whole(sets, tmp_path_factory):
     return losses(fit(model, *sets, PHASES, home=tmp_path_factory.mktemp("whole"))), model
 
 
-@pytest.mark.parametrize("call", range(4, 10))  # of epochs 2 and 3, around the end of the first phase
+# Of epochs 2 and 3, around the end of the first phase.
+@pytest.mark.parametrize("call", some_are_slow(range(4, 10), quick=(5, 8)))
 def test_a_kill_between_any_two_files_changes_nothing(sets, whole, tmp_path, call):
     expected_losses, expected = whole
     with pytest.MonkeyPatch.context() as patch:
@@ -64,7 +66,7 @@ def whole_tiny(sets):
     return losses(fit(fresh_model(), *sets, TINY))
 
 
-@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize("call", some_are_slow([1, 2, 3], quick=[2]))
 def test_a_stop_while_files_are_written_loses_nothing(sets, whole_tiny, tmp_path, call):
     with pytest.MonkeyPatch.context() as patch:
         die_at(patch, call, KeyboardInterrupt)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from parameters import some_are_slow
 
 from resnet_course import training
 from resnet_course.data import DataError, Splits
@@ -73,7 +74,7 @@ def test_fit_learns_and_leaves_the_best_epoch_in_eval_mode(sets, tmp_path):
     assert best.classes == train.classes and best.stored_size == 32 and best.dataset == "noise"
     assert json.loads((tmp_path / "history.json").read_text()) == history.epochs
     wanted = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"}
-    wanted |= {"seconds", "preparation_seconds"}
+    wanted |= {"val_images", "seconds", "preparation_seconds"}
     assert [entry.keys() for entry in history.epochs] == [wanted] * 6
 
 
@@ -89,7 +90,9 @@ def test_same_seed_same_losses_and_the_global_random_numbers_are_left_alone(sets
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize(("schedule", "stop_after"), [("one_cycle", 1), ("plateau", 3)])
+@pytest.mark.parametrize(
+    ("schedule", "stop_after"), [("one_cycle", 1), pytest.param("plateau", 3, marks=pytest.mark.slow)]
+)
 def test_resume_gives_the_same_losses_as_no_break(sets, tmp_path, monkeypatch, stop_after, schedule):
     recipe = replace(TINY, schedule=schedule)
     whole = fresh_model()
@@ -275,6 +278,7 @@ def test_averaged_weights_are_validated_and_kept_and_training_goes_on_from_the_o
     assert evaluate(model, sets[1], TINY).loss == pytest.approx(averaged.best["val_loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_averaging_goes_on_after_a_break_as_if_there_were_none(sets, tmp_path):
     recipe = replace(TINY, average=0.95)
     whole = fit(fresh_model(), *sets, recipe, tmp_path / "whole")
@@ -358,7 +362,7 @@ def whole(sets, tmp_path_factory):
     return losses(fit(fresh_model(), *sets, PHASES, home=tmp_path_factory.mktemp("whole")))
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3])
+@pytest.mark.parametrize("stop_after", some_are_slow([1, 2, 3], quick=[2]))
 def test_phases_resume_wherever_they_were_stopped(sets, whole, tmp_path, monkeypatch, stop_after):
     with monkeypatch.context() as patch:
         stop_before_epoch(patch, stop_after + 1)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from parameters import some_are_slow
 from servers import Mirror, serving
 from torch import nn
 
@@ -59,7 +60,7 @@ def train_steps(model, steps):
         optimizer.step()
 
 
-@pytest.mark.parametrize("train_from", TRAIN_FROM)
+@pytest.mark.parametrize("train_from", some_are_slow(TRAIN_FROM, quick=("layer2", "fc")))
 def test_frozen_parameters_and_buffers_stay_bit_identical_over_50_steps(train_from):
     torch.manual_seed(0)
     model = freeze(resnet18(3, width=8, dropout=0.5), train_from)
