@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from record import RESULTS, parser, record
 from torch import Tensor, nn
 
@@ -110,14 +111,17 @@ def draw(
     figure, axes = plots.subplots(figsize=(8, 4.5))
     axis, most = axes[0, 0], max(limits.gigaflops.values())
     bytes_ = np.geomspace(1, 1_000, 200)
-    for name, speed in limits.gigaflops.items():
-        roof = np.minimum(speed, limits.gigabytes * bytes_)
+    for name, peak in limits.gigaflops.items():
+        roof = np.minimum(peak, limits.gigabytes * bytes_)
         line = BASELINE.line if name == "fp32" else ":"
         axis.plot(bytes_, roof, color=BASELINE.color, linestyle=line, label=f"the most there is, {name}")
     for style, (name, share) in zip(SERIES, reached.items(), strict=False):
         axis.plot(intensity[name], speed[name], **style.points, markersize=9, label=f"{name}, {share:.0%}")
     axis.set(xscale="log", yscale="log", xlabel="operations for each byte of memory", ylabel="GFLOP/s")
     axis.set_ylim(limits.gigabytes, 2 * most)
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
+        one.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
     by_memory = [name for name in reached if intensity[name] * limits.gigabytes < speed[name] / reached[name]]

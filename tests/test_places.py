@@ -177,7 +177,7 @@ def test_without_a_home_the_commands_go_on_and_say_so(
     data = ["--data", f"folder:{pets}"]
     (tmp_path / "p.png").write_bytes((pets / "train" / "cat" / "0.png").read_bytes())
     status, out, err = run(
-        capsys, "train", "--recipe", "reduced", "--epochs", "2", *data, "--out", tmp_path / "o"
+        capsys, "train", "--recipe", "few", "--epochs", "2", *data, "--out", tmp_path / "o"
     )
     assert status == 0 and out.count("\n") == 1 and "Traceback" not in err
     assert err.count("The home folder") == 1 and "cannot be written: " in err
