@@ -62,7 +62,7 @@ def test_fit_keeps_the_weights_of_that_epoch(sets, tmp_path, monkeypatch, capsys
     assert found.best["epoch"] == kept
     assert torch.equal(model.fc.weight.cpu(), weights[kept - 1])
     assert torch.equal(checkpoint.load(tmp_path / "best.pt").state_dict["fc.weight"], weights[kept - 1])
-    said = "kept is epoch 3, the last that validation cannot tell from the best"
+    said = "epoch 3 is kept, the last that validation cannot tell from the best"
     assert (said in capsys.readouterr().err) == (kept == 3)
     assert ORIGINAL.select_on_test, "the walk-through keeps the highest"
 

@@ -54,7 +54,7 @@ def start_head_as_linear_probe(model: nn.Module, train: LabelledSet, recipe: Rec
     """Give `model.fc` the best linear layer on what the network, as it is, makes of the training images.
 
     A head from random sends large and meaningless gradients into pretrained layers, and with few images those
-    forget more than they learn. Of cached features every view is looked at once, of images as many as that.
+    forget more than they learn. Every image is looked at as often as the recipe caches views, at least once.
     Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution",
     2022 (arXiv 2202.10054): linear probing, then fine-tuning.
     Raises ArgumentError if the head is more than one linear layer.

@@ -129,7 +129,7 @@ class Run:
             epoch = int(self.progress.best_epoch["epoch"])
             kept = f"from epoch {epoch}"
             if self.progress.best_epoch["val_accuracy"] < max(e["val_accuracy"] for e in self.epochs):
-                say(f"kept is epoch {epoch}, the last that validation cannot tell from the best")
+                say(f"epoch {epoch} is kept, the last that validation cannot tell from the best")
             size = self.recipe.phase_after(epoch - 1)[1].image_size
             if size != self.recipe.image_size:
                 say(f"the best epoch saw {size} pixels: evaluate with image_size={size}")
