@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from resnet_course.recipes.recipe import Recipe
 
-# The published walk-through, exactly: the yardstick for all that follows. About four hours on two cores.
+# The published walk-through, exactly: the yardstick for all that follows. Four to twelve hours on two cores.
 ORIGINAL = Recipe(
     name="original",
     image_size=224,
