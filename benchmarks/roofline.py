@@ -1,21 +1,12 @@
-"""How near to this processor's limits the course works, and where the seconds of a training go.
+"""How near to this processor's limits the course works; it draws docs/roofline.png.
 
-    uv run python benchmarks/roofline.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
+    uv run python benchmarks/roofline.py --data any --weights none --data-is … --weights-are …
 
-PART is "limits" (one large product, a copy, and what part of them the trunk pass, the steps and a prediction
-reach; it draws docs/roofline.png) or "seconds" (LAPTOP, from the command to its end, piece by piece).
+The limits are one large matrix product and a copy; beside them stand the trunk pass and the steps of LAPTOP,
+the steps of FULL, and the prediction of one image. All of it runs on noise, whatever is named.
 """
 
 from __future__ import annotations
-
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,18 +24,9 @@ from resnet_course.transfer import freeze, split_at, trunk_of
 
 PICTURES = 45_000, 5_000  # of CIFAR-10, to learn from and to validate on
 FIGURE = RESULTS.parents[1] / "docs" / "roofline.png"
-PIECES = {  # by what is done: the function whose time is taken, with all that it calls
-    "reading and decoding": ("resnet_course.data", "load"),
-    "probe": ("resnet_course.machine", "probe"),
-    "estimate": ("resnet_course.machine", "estimate"),
-    "trunk pass": ("resnet_course.training.phases", "cache_features"),
-    "measuring the convolutions": ("resnet_course.training.phases", "_tuned"),
-    "steps": ("resnet_course.training.loop", "train_epoch"),
-    "validation": ("resnet_course.training.loop", "validate"),
-}
 
 
-def measure_limits(options: Namespace) -> dict[str, object]:
+def measure_limits() -> dict[str, object]:
     """The limits, the shares of them that the course reaches, and operations for each byte of memory."""
     costs = {recipe.name: machine.costs(recipe, PICTURES[0]) for recipe in (LAPTOP, FULL, ORIGINAL)}
     minutes = {name: sum(cost.seconds(*PICTURES) for cost in phases) / 60 for name, phases in costs.items()}
@@ -131,66 +113,10 @@ def draw(
     figure.savefig(FIGURE, dpi=110)
 
 
-def measure_seconds(options: Namespace) -> dict[str, object]:
-    """LAPTOP in a process of its own with an empty home, its main functions timed."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["train", "--data", options.data, "--weights", options.weights, "--out", f"{folder}/run"]
-        if options.limit:
-            words += ["--limit", str(options.limit)]
-        environment = os.environ | {"RESNET_COURSE_HOME": f"{folder}/home", "PIECES": f"{folder}/pieces.json"}
-        start = time.perf_counter()
-        subprocess.run([sys.executable, __file__, "--child", *words], env=environment, check=True)
-        whole = time.perf_counter() - start
-        pieces = json.loads(Path(folder, "pieces.json").read_text(encoding="utf-8"))
-    pieces["saving and the rest"] = whole - sum(pieces.values())
-    found = {name.replace(" ", "_"): round(seconds, 1) for name, seconds in pieces.items()}
-    return {"seconds": found, "all_seconds": round(whole, 1), "pictures": options.limit or "all"}
-
-
-def child(words: list[str]) -> None:
-    """Run the command line with PIECES timed, what one of them takes within another counted once."""
-    start = time.perf_counter()
-    import importlib
-
-    from resnet_course.__main__ import main as command
-
-    pieces, running = dict.fromkeys(("imports", *PIECES), 0.0), []
-
-    def timed(name: str, function):
-        def wrapper(*arguments, **options):
-            begin, inner = time.perf_counter(), len(running)
-            running.append(0.0)
-            try:
-                return function(*arguments, **options)
-            finally:
-                took, within = time.perf_counter() - begin, running.pop()
-                pieces[name] += took - within
-                if inner:
-                    running[-1] += took
-
-        return wrapper
-
-    for name, (room, function) in PIECES.items():
-        module = importlib.import_module(room)
-        setattr(module, function, timed(name, getattr(module, function)))
-    pieces["imports"] = time.perf_counter() - start
-    status = command(words)
-    Path(os.environ["PIECES"]).write_text(json.dumps(pieces), encoding="utf-8")
-    raise SystemExit(status)
-
-
-PARTS = {"limits": measure_limits, "seconds": measure_seconds}
-
-
 def main() -> None:
-    """Measure one part and record it."""
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2:])
-    arguments = parser(__doc__)
-    arguments.add_argument("part", choices=PARTS)
-    arguments.add_argument("--limit", type=int, help="train on so many pictures")
-    options = arguments.parse_args()
-    record(f"roofline_{options.part}", PARTS[options.part](options), options.data_is, options.weights_are)
+    """Measure and record."""
+    options = parser(__doc__).parse_args()
+    record("roofline_limits", measure_limits(), options.data_is, options.weights_are)
 
 
 if __name__ == "__main__":

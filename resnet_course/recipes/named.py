@@ -27,7 +27,7 @@ ORIGINAL = Recipe(
     select_on_test=True,
 )
 
-# A good result in minutes on an ordinary processor. What was tried beside it: benchmarks/frontier.py.
+# A good result in minutes on an ordinary processor. The values were chosen on validation, one seed for each.
 LAPTOP = Recipe(
     name="laptop",
     image_size=128,  # in the same time one view and 2 epochs at 128 pixels beat two views and 4 epochs at 96
@@ -38,7 +38,7 @@ LAPTOP = Recipe(
     batch_size=128,
     learning_rate=1e-3,
     label_smoothing=0.1,  # against the over-fit: the loss on train was a fifth of that on validation
-    test_views=6,  # the network is trained in minutes, and predicts in a moment: +0.1 to 0.4 points
+    test_views=6,  # training takes minutes and a prediction a moment, so it may look six times
 )
 
 # For own pictures, from ten to a few hundred of each class: seconds.
