@@ -194,6 +194,7 @@ def _train(options: argparse.Namespace) -> int:
     from resnet_course.data import load
     from resnet_course.machine import distributed
     from resnet_course.training import fit, learning_and_choosing
+    from resnet_course.training.history import chosen_by
     from resnet_course.training.sets import say_balance
     from resnet_course.transfer import build_model
 
@@ -214,9 +215,7 @@ def _train(options: argparse.Namespace) -> int:
         if not history.epochs:
             return 130
         if distributed.rank() == 0:
-            best = history.best
-            accuracy = f"validation accuracy {best['val_accuracy']:.2%}"
-            print(f"{options.out / 'best.pt'}: epoch {best['epoch']}, {accuracy}")
+            print(f"{options.out / 'best.pt'}: epoch {history.best['epoch']}; {chosen_by(history.best)}")
     return 130 if history.interrupted else 0
 
 
@@ -225,6 +224,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from resnet_course.data import DataError, load_split
     from resnet_course.evaluation import evaluate
     from resnet_course.training import checkpoint
+    from resnet_course.training.history import chosen_by
 
     saved = checkpoint.load(options.checkpoint)
     if settings.data == "auto" and saved.dataset.startswith("folder"):  # before CIFAR-10 is downloaded for it
@@ -238,7 +238,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     left_out = len(loaded) - len(image_set)
     known = len(loaded) - len(saved.unseen(loaded))
     if left_out == len(loaded):
-        raise DataError(f"{loaded.name}: the network was trained on all {known:,} images, or chosen by them")
+        found = f"; {chosen_by(saved.metrics)}" if saved.metrics.get("best_folds") else ""
+        raise DataError(
+            f"{loaded.name}: the network learned from all {known:,} images or was chosen by them{found}"
+        )
     if known:
         what = f"left out of {len(loaded):,}" if left_out else "among them, so this is no test"
         say(f"Images that the network was trained on or chosen by: {known:,}, {what}.")

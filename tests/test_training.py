@@ -74,7 +74,7 @@ def test_fit_learns_and_leaves_the_best_epoch_in_eval_mode(sets, tmp_path):
     assert best.classes == train.classes and best.stored_size == 32 and best.dataset == "noise"
     assert json.loads((tmp_path / "history.json").read_text()) == history.epochs
     wanted = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"}
-    wanted |= {"val_images", "seconds", "preparation_seconds"}
+    wanted |= {"val_images", "folds", "seconds", "preparation_seconds"}
     assert [entry.keys() for entry in history.epochs] == [wanted] * 6
 
 
@@ -193,7 +193,7 @@ def test_sets_that_do_not_fit_are_refused(sets):
     train, val = sets
     with pytest.raises(DataError, match="train has 2 classes, val 2, the model 5 outputs"):
         fit(resnet18(5, width=8), train, val, TINY)
-    with pytest.raises(DataError, match="1 images to train on and 32 to validate on"):
+    with pytest.raises(DataError, match="1 images to train on; it takes at least 2"):
         fit(fresh_model(), train.limit(1), val, TINY)
     frozen = fresh_model().requires_grad_(False)
     with pytest.raises(ValueError, match="every parameter of the model is frozen"):

@@ -11,7 +11,7 @@ from resnet_course.machine import Engine
 from resnet_course.recipes import ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18, stack
 from resnet_course.training import History, checkpoint, fit, fit_linear, loop
-from resnet_course.training.linear import PROBE_DECAY, start_head_as_linear_probe
+from resnet_course.training.linear import PROBE_DECAY, pooled_features, start_head_as_linear_probe
 from resnet_course.transfer import freeze
 
 TINY = replace(REDUCED, epochs=3, batch_size=32, learning_rate=1e-4)
@@ -87,7 +87,8 @@ def test_the_head_starts_as_the_best_linear_layer(sets, tmp_path, monkeypatch, v
 def test_it_starts_once_and_leaves_modes_and_hooks_as_they_were(sets):
     model = freeze(resnet18(2, width=8), "layer4")
     before = {name: module.training for name, module in model.named_modules()}
-    start_head_as_linear_probe(model, sets[0], PROBED, Engine("cpu", "fp32", "contiguous", 1))
+    found = pooled_features(model, sets[0], PROBED, Engine("cpu", "fp32", "contiguous", 1))
+    start_head_as_linear_probe(model, found, sets[0].labels)
     assert {name: module.training for name, module in model.named_modules()} == before
     assert not model.fc._forward_pre_hooks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -52,6 +52,13 @@ class LabelledSet(Dataset):
     def paths(self) -> tuple[str, ...]:
         """The path of each image's file; none where the images came from no files."""
         return tuple(self.origins.paths.tolist()) if self.origins else ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What each image belongs to: its group if the loader was asked for groups, else its file."""
+        if not self.origins:
+            return tuple(map(str, range(len(self))))
+        return tuple(self.digests if self.origins.groups is None else self.origins.groups.tolist())
 
     def identity(self) -> str:
         """A digest of all there is to learn from: images, labels and class names, in their order."""
@@ -185,6 +192,12 @@ class ImageSet(LabelledSet):
         index = torch.tensor([classes.index(name) for name in self.classes])
         return self.relabelled(index[self.labels], classes)
 
+    def grouped(self, groups: Sequence[str]) -> ImageSet:
+        """The same images, of files, with what each belongs to, such as an object, a session or a day."""
+        rows = self.rows.part(torch.arange(len(self)))
+        rows.origins = replace(rows.origins, groups=np.array(groups, dtype=object))
+        return ImageSet(rows, self.labels, self.classes, self.name)
+
     def relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> ImageSet:
         """The same images with other labels (int64 [N]) and class names."""
         return ImageSet(self.rows, labels, classes, self.name)
@@ -192,11 +205,15 @@ class ImageSet(LabelledSet):
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set: learn from `train`, choose by `val`, judge once by `test`."""
+    """The three parts of a data set: learn from `train`, choose by `val`, judge once by `test`.
+
+    set_aside: which of them, "val" or "test", the loader drew from train, because the data set has none.
+    """
 
     train: ImageSet
     val: ImageSet
     test: ImageSet
+    set_aside: tuple[str, ...] = ()
 
 
 def draw_per_class(labels: Tensor, counts: list[int], seed: int) -> Tensor:

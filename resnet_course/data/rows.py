@@ -28,20 +28,27 @@ class Origins:
 
     paths, digests: of each image its file, and the SHA-256 of that file's bytes: numpy arrays of str [N].
     shorter_side: the pixels of its shorter side to which a larger image was shrunk when it was read.
+    groups: of each image what it belongs to, object [N] of str; None where nobody asked for groups.
     """
 
     paths: np.ndarray
     digests: np.ndarray
     shorter_side: int
+    groups: np.ndarray | None = None
 
     def part(self, indices: Tensor) -> Origins:
         """Those of the images at `indices`."""
-        return Origins(self.paths[indices.numpy()], self.digests[indices.numpy()], self.shorter_side)
+        rows = indices.numpy()
+        groups = None if self.groups is None else self.groups[rows]
+        return Origins(self.paths[rows], self.digests[rows], self.shorter_side, groups)
 
     def followed_by(self, others: Origins) -> Origins:
         """These, then the others."""
-        pairs = ((self.paths, others.paths), (self.digests, others.digests))
-        return Origins(*(np.concatenate(pair) for pair in pairs), self.shorter_side)
+        paths = np.concatenate([self.paths, others.paths])
+        digests = np.concatenate([self.digests, others.digests])
+        both = self.groups is not None and others.groups is not None
+        groups = np.concatenate([self.groups, others.groups]) if both else None
+        return Origins(paths, digests, self.shorter_side, groups)
 
 
 class Rows:

@@ -87,33 +87,35 @@ def _folder_splits(settings: Settings, stored_size: int | None = None, group: Gr
         shares["test"] = TEST
     if parts["val"] is None:
         shares["val"] = VALIDATION * (1 - sum(shares.values()))
+    set_aside = tuple(shares)
     if shares:
         shares["train"] = 1 - sum(shares.values())
-        parts.update(split_by_content(parts["train"], shares, _groups(settings, parts["train"], group)))
+        parts.update(split_by_content(_grouped(settings, parts["train"], group), shares))
     # A folder comes sorted by class; learners look at the first test images, and should see all classes.
     order = torch.randperm(len(parts["test"]), generator=torch.Generator().manual_seed(settings.seed))
-    return Splits(parts["train"], parts["val"], parts["test"].subset(order))
+    return Splits(parts["train"], parts["val"], parts["test"].subset(order), set_aside)
 
 
-def _groups(settings: Settings, image_set: ImageSet, group: Group | None) -> list[str] | None:
-    """The group of each image; None where none are asked for."""
+def _grouped(settings: Settings, image_set: ImageSet, group: Group | None) -> ImageSet:
+    """The images with their groups, if some are asked for."""
     if not (group or settings.group):
-        return None
+        return image_set
     group, directory = group or group_function(settings.group), _directory(settings)
-    return [str(group(Path(path).relative_to(directory).as_posix())) for path in image_set.paths]
+    paths = [Path(path).relative_to(directory).as_posix() for path in image_set.paths]
+    return image_set.grouped([str(group(path)) for path in paths])
 
 
 def _load_shapes(settings: Settings, reason: str = "they need no download") -> tuple[Splits, str]:
     train_count, test_count = SHAPES_COUNTS[settings.mode]
     drawn = shapes.draw(train_count, seed=settings.seed)
     test = shapes.draw(test_count, seed=settings.seed + 1_000_000)
-    return Splits(*split_off(drawn, VALIDATION, settings.seed), test), reason
+    return Splits(*split_off(drawn, VALIDATION, settings.seed), test, ("val",)), reason
 
 
 def _load_cifar10(settings: Settings, patient: bool = True) -> tuple[Splits, str]:
     reason = "it is on this disk" if cifar10.is_present(settings.home) else "downloaded just now"
     official, test = cifar10.load(settings.home, patient=patient)
-    return Splits(*split_off(official, VALIDATION, settings.seed), test), reason
+    return Splits(*split_off(official, VALIDATION, settings.seed), test, ("val",)), reason
 
 
 def _load_auto(settings: Settings) -> tuple[Splits, str]:

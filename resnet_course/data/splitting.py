@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
 
 import torch
 
@@ -16,26 +15,22 @@ from resnet_course.data.images import ImageSet
 from resnet_course.data.rows import DataError
 
 
-def split_by_content(
-    image_set: ImageSet, shares: dict[str, float], groups: Sequence[str] | None = None
-) -> dict[str, ImageSet]:
-    """Split images of files by the digests of the files, or by groups.
+def split_by_content(image_set: ImageSet, shares: dict[str, float]) -> dict[str, ImageSet]:
+    """Split images of files by the digests of the files, or by their groups, which are never split.
 
     A class that would have an empty side gets the image, or group, with the smallest digest there; sides that
     come first in `shares` are filled first.
 
     shares: of each side its share, 0 to 1; together they are 1.
-    groups: of each image what it belongs to, such as an object, a session or a day: a group is never split.
-        None: every image for itself, and its copies.
     Raises DataError if a class has too few different images, or groups, to be on every side.
     """
-    digests = list(image_set.digests)
-    if groups is not None:
-        digests = [hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest() for group in groups]
+    digests, grouped = list(image_set.groups), image_set.origins.groups is not None
+    if grouped:
+        digests = [hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest() for group in digests]
     members: dict[int, set[str]] = defaultdict(set)
     for label, digest in zip(image_set.labels.tolist(), digests, strict=True):
         members[label].add(digest)
-    what = "different images" if groups is None else "groups"
+    what = "groups" if grouped else "different images"
     for label, own in sorted(members.items()):
         if len(own) < len(shares):
             raise DataError(

@@ -19,6 +19,7 @@ from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.training.history import History
 
 Weights = dict[str, Tensor]
+KEPT = ("epoch", "val_loss", "val_accuracy", "val_images", "folds")  # of the best epoch, in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class RunFolder:
             recipe=recipe,
             input={"shorter_side": self.train.origins.shorter_side} if self.train.origins else {},
             digests=self.digests,
-            metrics={f"best_{what}": best[what] for what in ("epoch", "val_loss", "val_accuracy")},
+            metrics={f"best_{what}": best[what] for what in KEPT if what in best},
             training=training,
         )
         checkpoint.save(self.path / name, content)

@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from resnet_course.evaluation.predictions import wilson_interval
+
+
+class Measured(NamedTuple):
+    """What a pass over images measured: mean loss in nats, accuracy, how many images; was it stopped.
+
+    folds: in how many folds it was cross-validated; 0: the images were not learned from.
+    """
+
+    loss: float
+    accuracy: float
+    images: int
+    interrupted: bool = False
+    folds: int = 0
 
 
 @dataclass
@@ -12,6 +29,7 @@ class History:
 
     epochs: one dict an epoch, of all phases: epoch (from 1), train_loss, train_accuracy, val_loss,
         val_accuracy, val_images (how many it was measured on; 0 where the highest accuracy alone chooses),
+        folds (0; without validation images how many the two were cross-validated in, before the first epoch),
         learning_rate (the highest of all layers, at the epoch's last step), seconds (of learning and
         validating), and preparation_seconds (before it, for computing features; else 0).
     engine: where and in which precision it ran.
@@ -48,3 +66,19 @@ class History:
     def seconds(self) -> float:
         """The seconds of the whole run: features, learning and validating."""
         return sum(entry["seconds"] + entry.get("preparation_seconds", 0.0) for entry in self.epochs)
+
+
+def chosen_by(entry: Mapping[str, float]) -> str:
+    """How well an epoch did on validation images, or what was cross-validated in their place, in words.
+
+    entry: an epoch of a History, or the metrics of a checkpoint, where the names begin with "best_".
+    """
+    names = ("val_accuracy", "folds", "val_images")
+    accuracy, folds, images = (entry.get(name, entry.get(f"best_{name}", 0)) for name in names)
+    if not folds:
+        return f"validation accuracy {accuracy:.2%}"
+    low, high = wilson_interval(round(accuracy * images), images)
+    return (
+        f"no image was kept back; a linear probe, cross-validated in {folds} folds of {images:,} images, "
+        f"is right on {accuracy:.1%} (95% interval {low:.1%} to {high:.1%})"
+    )

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ from resnet_course.features import FeatureSet
 from resnet_course.inputs.batches import count_batches, train_batches
 from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import Recipe
-from resnet_course.training.history import History
+from resnet_course.training.history import History, Measured
 from resnet_course.training.phases import Phase, entered_phase
 from resnet_course.training.sets import check_sets
 from resnet_course.training.state import Run
@@ -32,19 +31,10 @@ class TrainingDiverged(CourseError, RuntimeError):
     """The loss stopped being a number. The model holds the last good weights."""
 
 
-class Measured(NamedTuple):
-    """What a pass over images measured: mean loss in nats, accuracy, how many images; was it stopped."""
-
-    loss: float
-    accuracy: float
-    images: int
-    interrupted: bool = False
-
-
 def fit(
     model: nn.Module,
     train: ImageSet | FeatureSet,
-    val: ImageSet | FeatureSet,
+    val: ImageSet | FeatureSet | None,
     recipe: Recipe,
     out: str | os.PathLike | None = None,
     *,
@@ -55,7 +45,9 @@ def fit(
 
     model: it is brought in line with the recipe: what is frozen, BatchNorm, dropout. If the recipe has phases
         (`Recipe.first`), each one does so again, and begins with the best weights so far.
-    train: images to learn from. val: images to choose the best epoch with; never the test split.
+    train: images to learn from. val: images to choose the best epoch with; never the test split. None or an
+        empty set: of few images none is spent on that. Then the last epoch is kept, and the history's
+        validation is that of a linear probe on the network's features, cross-validated before it learns.
         Either may be the features of the images instead: then only the parts behind them are computed.
         With a recipe's `cached_views` the features are made here, once.
     out: a folder for best.pt, last.pt and history.json, written after every epoch; None writes nothing.
@@ -73,6 +65,7 @@ def fit(
     another trunk made; ProcessLost when another process has ended.
     """
     with distributed.process_group():
+        val = train.subset(torch.arange(0)) if val is None else val
         check_sets(model, train, val, recipe)
         run = Run(model, recipe, train, val, None if out is None else Path(out))
         with seeded(), distributed.naming_lost_processes(run.what_is_kept()):
@@ -124,7 +117,7 @@ def fit_epoch(run: Run, phase: Phase) -> None:
         if learned.interrupted and (run.epochs or not learned.images):
             return  # a part of an epoch is kept only where there is nothing else
         with phase.average.in_place():
-            chosen_by = validate(run.model, phase.val, recipe)
+            chosen_by = phase.cross_validated or validate(run.model, phase.val, recipe)
     run.commit(phase, learned, chosen_by, time.perf_counter() - start)
 
 

@@ -23,7 +23,8 @@ from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import OPTIMIZERS, SCHEDULES, Recipe
 from resnet_course.settings import Settings
 from resnet_course.training.averaging import WeightAverage
-from resnet_course.training.linear import start_head_as_linear_probe
+from resnet_course.training.history import Measured
+from resnet_course.training.linear import cross_validated, pooled_features, start_head_as_linear_probe
 from resnet_course.transfer import apply_recipe, parameter_groups
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Phase:
 
     recipe: of this phase. start: how many epochs came before it.
     train, val: what it learns from and validates on: images, or their features.
+    cross_validated: what takes the place of validating where there are no validation images.
     model: the whole network. network: the part of it that takes their batches.
     began, began_after: when this process began with it, in seconds, and after how many epochs of all.
     preparation_seconds: for features, before its first epoch.
@@ -48,6 +50,7 @@ class Phase:
     start: int
     train: LabelledSet
     val: LabelledSet
+    cross_validated: Measured | None
     model: nn.Module
     network: nn.Module
     engine: Engine
@@ -127,8 +130,7 @@ def entered_phase(
     left_in_its_middle = run.progress.training if done > start else None
     engine = _engine(network_for(model, train), train, recipe, left_in_its_middle or {})
     with engine.hosting(model):
-        if not done and recipe.head == "linear_probe":
-            start_head_as_linear_probe(model, train, recipe, engine)
+        estimate = _linear_probe(run, recipe, train, val, engine)
         seed = recipe.seed + start * SEEDS_APART
         torch.manual_seed(seed + distributed.rank())  # dropout draws from torch's global numbers
         phase = Phase(
@@ -136,6 +138,7 @@ def entered_phase(
             start=start,
             train=train,
             val=val.subset(distributed.shard(torch.arange(len(val)))),
+            cross_validated=estimate,
             model=model,
             network=distributed.data_parallel(network_for(model, train)),
             engine=engine,
@@ -149,6 +152,25 @@ def entered_phase(
         if done > start:
             run.restore(phase)
         yield phase
+
+
+def _linear_probe(
+    run: Run, recipe: Recipe, train: LabelledSet, val: LabelledSet, engine: Engine
+) -> Measured | None:
+    """Start the head as a linear probe, if the recipe says so; without validation images cross-validate one.
+
+    After the first epoch the head has learned, and what was found before it still holds.
+    """
+    if run.epochs:
+        before = run.epochs[-1]
+        kept = (before["val_loss"], before["val_accuracy"], before["val_images"])
+        return None if len(val) else Measured(*kept, folds=before["folds"])
+    if len(val) and recipe.head == "random":
+        return None
+    features = pooled_features(run.model, train, recipe, engine)
+    if recipe.head == "linear_probe":
+        start_head_as_linear_probe(run.model, features, train.labels)
+    return None if len(val) else cross_validated(features, train.labels, train.groups, len(train.classes))
 
 
 def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict[str, Any]) -> Engine:
@@ -196,7 +218,8 @@ def _sets(
     home = Settings.from_env().working_home() if home is None else home
     with distributed.local_main_process_first():
         features = cache_features(model, train, recipe, home, views=recipe.cached_views)
-        return features, cache_features(model, val, recipe, home)
+        nothing = features.subset(torch.arange(0))
+        return features, cache_features(model, val, recipe, home) if len(val) else nothing
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

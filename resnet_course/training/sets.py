@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from resnet_course.common.console import say
@@ -15,20 +16,28 @@ LEAST = 10  # images of a class, below which that is said
 def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
     """The images that `fit` learns from, and those that it chooses the best epoch with: train and val.
 
+    A recipe whose head starts as a linear probe is for few images, of which every one counts: it learns from
+    those too that the loader had set aside, and a set that is empty then is replaced by cross-validation.
     A recipe with the flaw `select_on_test` learns from both and chooses on test.
     """
     if recipe.select_on_test:
         return concatenate(splits.train, splits.val), splits.test
-    return splits.train, splits.val
+    train, val = splits.train, splits.val
+    if recipe.head == "linear_probe" and splits.set_aside:
+        for name in splits.set_aside:
+            train = concatenate(train, getattr(splits, name))
+        val = val.subset(torch.arange(0)) if "val" in splits.set_aside else val
+        say(f"Recipe {recipe.name} learns from all {len(train):,} images, those set aside among them.")
+    return train, val
 
 
 def check_sets(model: nn.Module, train: LabelledSet, val: LabelledSet, recipe: Recipe) -> None:
     """Raise DataError in one line unless the sets are large enough and fit each other, model and recipe."""
     least = 2 * distributed.world_size()
-    if len(train) < least or len(val) < 1:
-        raise DataError(
-            f"{len(train)} images to train on and {len(val)} to validate on; it takes at least {least} and 1"
-        )
+    if len(train) < least:
+        raise DataError(f"{len(train)} images to train on; it takes at least {least}")
+    if not len(val) and len(set(train.groups)) < 2:
+        raise DataError("all images are copies or of one group, so nothing can be validated; add others")
     if train.kind == "features" and any(phase.mix != "none" for phase in recipe.phases):
         raise DataError(f"mix is {recipe.mix!r}, and features cannot be mixed as images are; take 'none'")
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
@@ -48,6 +57,7 @@ def say_balance(train: LabelledSet, val: LabelledSet) -> None:
     if counts[smallest] < LEAST:
         plural = "" if counts[smallest] == 1 else "s"
         say(f"The class {smallest} has only {counts[smallest]} image{plural} to learn from; more would help.")
-    if counts[largest] > 2 * counts[smallest] and len(val):
-        share = (val.labels == train.classes.index(largest)).float().mean().item()
-        say(f"Always answering {largest}, the largest class, is right on {share:.0%} of validation images.")
+    if counts[largest] > 2 * counts[smallest]:
+        judged, what = (val, "validation") if len(val) else (train, "training")
+        share = (judged.labels == train.classes.index(largest)).float().mean().item()
+        say(f"Always answering {largest}, the largest class, is right on {share:.0%} of {what} images.")

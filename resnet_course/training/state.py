@@ -16,10 +16,9 @@ from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
 from resnet_course.training.averaging import snapshot
 from resnet_course.training.folder import Progress, RunFolder, Weights
-from resnet_course.training.history import History
+from resnet_course.training.history import History, Measured
 
 if TYPE_CHECKING:
-    from resnet_course.training.loop import Measured
     from resnet_course.training.phases import Phase
 
 
@@ -64,6 +63,7 @@ class Run:
             "val_loss": chosen_by.loss,
             "val_accuracy": chosen_by.accuracy,
             "val_images": 0 if phase.recipe.select_on_test else chosen_by.images,
+            "folds": chosen_by.folds,
             "seconds": seconds,
             "preparation_seconds": phase.preparation_seconds,
         }
@@ -77,10 +77,10 @@ class Run:
         phase.preparation_seconds = 0.0
         phase.paces.append(seconds / len(phase.train))
         self.write()
+        validated = f", {chosen_by.loss:.3f} on validation; validation accuracy {chosen_by.accuracy:.1%}"
         say(
-            f"epoch {entry['epoch']}/{self.recipe.all_epochs}: loss {learned.loss:.3f} on train, "
-            f"{chosen_by.loss:.3f} on validation; validation accuracy {chosen_by.accuracy:.1%}; "
-            f"{format_duration(seconds)}"
+            f"epoch {entry['epoch']}/{self.recipe.all_epochs}: loss {learned.loss:.3f} on train"
+            f"{'' if chosen_by.folds else validated}; {format_duration(seconds)}"
         )
 
     def write(self) -> None:
