@@ -1,4 +1,4 @@
-"""The command line: `resnet-course doctor | train | evaluate | predict`.
+"""The command line: `resnet-course doctor | train | evaluate | clean | predict`.
 
 Thin: the rooms do the work. Results go to stdout, progress and notices to stderr. What the user can put
 right ends with one line; an error that is none of ours is a bug, and shows where it arose.
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from resnet_course.common import console
+from resnet_course.common import caches, console
 from resnet_course.common.console import complain, say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
@@ -31,7 +31,6 @@ GROUP_HELP = (
     "what of a path must not be split, as '([^/_]+)_[^/]*$', or a table and its column, TABLE.csv:COLUMN"
 )
 LEAST_VALIDATION = 500  # images, and never more than there are: fewer could not tell epochs apart
-CIFAR_PICTURES, FEW_PICTURES = (45_000, 5_000), (450, 50)  # to learn from and to validate on, for estimates
 CLOSED = 141  # the exit status of a program whose output is no longer read: what shells give for SIGPIPE
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 
@@ -83,6 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", choices=("train", "val", "test"))
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
+
+    clean = commands.add_parser("clean", parents=[common], help="empty the caches in the home folder")
+    clean.set_defaults(run=_clean)
 
     predict = commands.add_parser("predict", parents=[common], help="the class of images")
     predict.add_argument("checkpoint", type=Path)
@@ -138,11 +140,8 @@ def _in_words(error: CourseError | OSError) -> str:
 
 def _doctor(options: argparse.Namespace) -> int:
     settings = Settings.from_env()
-    import torch
-
     from resnet_course import machine, transfer
     from resnet_course.data import cifar10
-    from resnet_course.recipes import RECIPES
 
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in PACKAGES:
@@ -150,25 +149,12 @@ def _doctor(options: argparse.Namespace) -> int:
             print(f"{package:12} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"{package:12} MISSING: pip install {package}")
-    print(f"torch threads {torch.get_num_threads()}, device {machine.device()}")
-    probe = machine.probe()
-    print(probe)
-    for (precision, memory_format), milliseconds in probe.milliseconds.items():
-        print(f"a training step of the first layers, {precision}, {memory_format}: {milliseconds:.1f} ms")
     print(f"mode {settings.mode}, data {settings.data}, weights {settings.weights}, seed {settings.seed}")
     print(f"home {settings.home}, {free_disk(settings.home)}")
     print(f"CIFAR-10 on disk: {on_disk(lambda: cifar10.state(settings.home))}")
     print(f"ImageNet weights on disk: {on_disk(transfer.imagenet_state)}")
-    costs = {}
-    for name in ("original", "laptop", "full", "few"):
-        recipe, pictures = RECIPES[name], FEW_PICTURES if name == "few" else CIFAR_PICTURES
-        costs[name] = machine.costs(recipe, pictures[0], tuning_at_most=1.0)
-        duration = format_duration(sum(cost.seconds(*pictures) for cost in costs[name]))
-        print(f"recipe {name}, {sum(pictures):,} pictures, {recipe.all_epochs} epochs: about {duration}")
-    print(found := machine.measure_limits(RECIPES["laptop"]))
-    reached = machine.shares({name: costs[name] for name in ("laptop", "full")}, found)
-    reached["prediction"] = machine.prediction_share(RECIPES["laptop"].image_size, found)
-    print("reached of them:", ", ".join(f"{work} {share:.0%}" for work, share in reached.items()))
+    for line in machine.report():
+        print(line)
     return 0
 
 
@@ -266,6 +252,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     print(f"expected calibration error {predictions.ece():.3f}")
     for name, accuracy in predictions.per_class.items():
         print(f"  {name:12} {'no images' if accuracy is None else f'{accuracy:.1%}'}")
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    home = Settings.from_env().home
+    freed = caches.clean(home) / caches.GIGABYTE
+    print(f"{home}: {freed:.1f} GB of decoded images and features removed; downloads stay")
     return 0
 
 

@@ -43,6 +43,7 @@ class Settings:
     threads: of the processor, from 1; None: as many as the probe finds fastest.
     shorter_side: pixels of a photograph's shorter side that are kept; a larger one is shrunk.
     group: which photographs of a folder belong together, for its splits; see `data.groups`. "": none do.
+    cache_limit: gigabytes that decoded images and features may take in the home folder.
     """
 
     mode: str = "laptop"
@@ -54,6 +55,7 @@ class Settings:
     threads: int | None = None
     shorter_side: int = 256
     group: str = ""
+    cache_limit: int = 10
 
     def __post_init__(self) -> None:
         for name, legal in (("mode", MODES), ("device", DEVICES)):
@@ -87,6 +89,11 @@ class Settings:
                 f"shorter_side is {_shown(self.shorter_side)}; it must be a whole number from 16 to 4096"
             )
 
+        if not isinstance(self.cache_limit, int) or self.cache_limit < 1:
+            raise SettingsError(
+                f"cache_limit is {_shown(self.cache_limit)}; it must be a whole number of gigabytes from 1 on"
+            )
+
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the RESNET_COURSE_ variables; one that is absent or empty takes its default.
@@ -118,6 +125,7 @@ class Settings:
             threads=read_number("THREADS", cls.threads),
             shorter_side=read_number("SHORTER_SIDE", cls.shorter_side),
             group=read("GROUP", cls.group),
+            cache_limit=read_number("CACHE_LIMIT", cls.cache_limit),
         )
         if home:
             return replace(settings, home=_expanded("home folder", home).absolute())

@@ -3,6 +3,8 @@
 PyTorch is imported where it is used: the process that only shares the tests out reads this file too.
 """
 
+import sys
+
 import pytest
 
 
@@ -34,7 +36,7 @@ def sets():
 @pytest.fixture
 def quick_doctor(monkeypatch):
     """What `doctor` would measure for many seconds, tested elsewhere: 270 seconds for every recipe."""
-    from resnet_course import machine
+    from resnet_course.machine import Limits
     from resnet_course.machine.estimates import Cost
 
     class Known(Cost):
@@ -44,9 +46,10 @@ def quick_doctor(monkeypatch):
     def costs(recipe, images, **options):
         return [Known(recipe, "fp32", 0.0, 1.0, 0.0, 0.3, 0, 70_000_000_000)]  # 70 GFLOP a second
 
-    monkeypatch.setattr(machine, "costs", costs)
-    monkeypatch.setattr(machine, "measure_limits", lambda recipe: machine.Limits({"fp32": 100.0}, 12.0))
-    monkeypatch.setattr(machine, "prediction_share", lambda size, limits: 0.4)
+    module = sys.modules["resnet_course.machine.report"]
+    monkeypatch.setattr(module, "costs", costs)
+    monkeypatch.setattr(module, "measure_limits", lambda recipe: Limits({"fp32": 100.0}, 12.0))
+    monkeypatch.setattr(module, "prediction_share", lambda size, limits: 0.4)
 
 
 @pytest.fixture

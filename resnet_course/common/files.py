@@ -161,6 +161,8 @@ def locked(path: str | os.PathLike, timeout: float | None = None) -> Iterator[bo
         try:
             lock.acquire(timeout=NOTICE_AFTER if timeout is None else min(NOTICE_AFTER, timeout))
         except Timeout:
+            if timeout == 0:
+                raise
             say(f"Another process is making {path}; waiting for it.")
             lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout - NOTICE_AFTER))
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from resnet_course.common.caches import make_room
 from resnet_course.common.console import say
 from resnet_course.common.download import DownloadError
 from resnet_course.data import cifar10, folder, shapes
@@ -91,6 +92,7 @@ def _folder_splits(settings: Settings, stored_size: int | None = None, group: Gr
     if shares:
         shares["train"] = 1 - sum(shares.values())
         parts.update(split_by_content(_grouped(settings, parts["train"], group), shares))
+    make_room(settings.home, settings.cache_limit)
     # A folder comes sorted by class; learners look at the first test images, and should see all classes.
     order = torch.randperm(len(parts["test"]), generator=torch.Generator().manual_seed(settings.seed))
     return Splits(parts["train"], parts["val"], parts["test"].subset(order), set_aside)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from resnet_course.common import console
+from resnet_course.common.caches import mark_used
 from resnet_course.common.files import STRAY_AGE, locked, write_atomically
 from resnet_course.data.reading import ImageError, ImageSource, quiet, read_image, read_quietly, shrink
 from resnet_course.data.rows import PixelFile, middle_square
@@ -125,6 +126,7 @@ def _read(array_file: Path) -> Stored:
     if array_file.stat().st_size != sum(3 * height * width for height, width in shapes):
         raise ValueError(f"{array_file} is cut short")
     files = [File(*file) for file in note["files"]]
+    mark_used(array_file)
     return Stored(PixelFile(array_file), shapes, files, note["digests"], note["unreadable"])
 
 

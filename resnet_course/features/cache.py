@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_course import machine
+from resnet_course.common.caches import make_room
 from resnet_course.common.console import say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
@@ -22,6 +23,7 @@ from resnet_course.inputs.batches import augmented
 from resnet_course.inputs.transforms import to_input
 from resnet_course.inputs.views import views_of
 from resnet_course.recipes import Recipe
+from resnet_course.settings import Settings
 from resnet_course.transfer import fused, is_frozen, trunk_of
 
 FORMAT = 3  # a higher number makes every older file a stranger
@@ -67,6 +69,7 @@ def cache_features(
         count = recipe.validation_views if views is None else views
         shape = (count, len(image_set), *chunk(0, 0).shape[1:])
         file = FeatureFile(Path(home) / "features" / f"{key}.npy", shape, dtype)
+        make_room(Path(home), Settings.from_env().cache_limit, 0 if file.is_whole() else file.size)
         file.make(chunk, lambda part: _announce(file, chunk, part))
     return FeatureSet(
         file=ArrayFile(file.path),

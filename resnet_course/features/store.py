@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnet_course.common.caches import mark_used
 from resnet_course.common.console import progress, say
 from resnet_course.common.errors import CourseError
 from resnet_course.common.files import locked, put_in_place, write_atomically
@@ -127,6 +128,7 @@ class FeatureFile:
         Raises FeaturesError if the disk is full, or a number is not finite.
         """
         if self.is_whole():
+            mark_used(self.path)
             return
         with locked(self.path) as alone:
             if self.is_whole():  # another process made it meanwhile
