@@ -163,6 +163,7 @@ def test_fit(device, tmp_path, recipe):
     assert all_on_cpu(checkpoint.load(tmp_path / "out" / "best.pt").state_dict)
 
 
+@pytest.mark.slow
 def test_fit_goes_on_from_its_files(device, tmp_path):
     train, val, recipe = noise(32), noise(16, seed=1), replace(RECIPE, epochs=2, average=0.9)
     whole, out = fit(network(), train, val, recipe, tmp_path / "whole"), tmp_path / "stopped"

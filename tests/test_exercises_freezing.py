@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from exercise_harness import answer_of
+from parameters import some_are_slow
 from torch import nn
 
 from resnet_course.exercises import freezing as ex
@@ -206,7 +207,7 @@ def network():
 
 
 @pytest.mark.parametrize("train_from", ["layer1", "layer2", "layer3", "layer4", "fc"])
-@pytest.mark.parametrize("size", [32, 96, 100, 225])
+@pytest.mark.parametrize("size", some_are_slow([32, 96, 100, 225], quick=[100]))
 def test_the_right_size_is_the_size_of_the_file(network, train_from, size, tmp_path):
     from dataclasses import replace
 

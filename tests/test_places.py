@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import pytest
 import torch
+from parameters import some_are_slow
 from PIL import Image
 
 from resnet_course import machine, settings
@@ -166,7 +167,10 @@ def home_is_locked(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("spoil", [home_is_a_file, home_lies_below_a_file, home_is_locked])
+@pytest.mark.parametrize(
+    "spoil",
+    some_are_slow([home_is_a_file, home_lies_below_a_file, home_is_locked], quick=[home_is_a_file]),
+)
 def test_without_a_home_the_commands_go_on_and_say_so(
     capsys, tmp_path, monkeypatch, pets, best, spoil, quick_doctor
 ):

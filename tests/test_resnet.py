@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from parameters import some_are_slow
 from torch import nn
 
 from resnet_course.common.errors import CourseError
@@ -67,6 +68,7 @@ for model in (resnet18(10, width=4), stack(14, width=4)):
 """
 
 
+@pytest.mark.slow
 def test_a_narrow_network_learns_channels_last_without_damage_to_the_memory():
     done = subprocess.run([sys.executable, "-c", TRAIN_NARROW], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -88,7 +90,7 @@ def test_a_narrow_projection_is_the_convolution(size):
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("image_size", [32, 64, 97, 224])
+@pytest.mark.parametrize("image_size", some_are_slow([32, 64, 97, 224], quick=[32, 97]))
 def test_agrees_with_torchvision_forward_and_gradient(pair, image_size, train):
     count = 4 if image_size < 224 else 2
     x = torch.randn(count, 3, image_size, image_size, generator=torch.Generator().manual_seed(image_size))

@@ -12,6 +12,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager, rc_context
 from matplotlib.text import Text
+from parameters import some_are_slow
 
 from resnet_course.data import ImageSet, shapes
 from resnet_course.evaluation import Predictions
@@ -102,7 +103,7 @@ def drawn(figures):
             plt.close(figure)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", some_are_slow(SCRIPTS, quick=[*SCRIPTS][::4]))
 def test_a_name_in_any_script_is_drawn_without_a_warning_and_with_one_notice_at_most(script, capsys):
     assert len(list(drawn(figures_of_images(SCRIPTS[script])))) == 3
     assert capsys.readouterr().err.count("No installed font has") <= 1

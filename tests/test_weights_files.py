@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from parameters import some_are_slow
 from torch import nn
 
 from resnet_course.recipes import REDUCED
@@ -112,7 +113,7 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", some_are_slow(GOOD, quick=[*GOOD][::4]))
 @pytest.mark.parametrize("new_format", [True, False])
 def test_every_usual_way_to_save_a_resnet18_is_taken(tmp_path, name, new_format):
     torch.save(GOOD[name], tmp_path / "w.pth", _use_new_zipfile_serialization=new_format)
@@ -313,7 +314,7 @@ def test_what_does_not_fit_is_named(tmp_path, name, new_format):
     assert message in refusal(tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.parametrize("name", some_are_slow(LOOKS, quick=[*LOOKS][::4]))
 def test_other_networks_of_torchvision_are_recognised(tmp_path, name):
     torch.save(of_torchvision(name), tmp_path / "w.pth")
     assert f"this looks like {LOOKS[name]}" in refusal(tmp_path / "w.pth")
