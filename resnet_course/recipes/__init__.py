@@ -17,6 +17,7 @@ from resnet_course.recipes.named import (
 from resnet_course.recipes.optimizers import OPTIMIZERS
 from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError
 from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
+from resnet_course.recipes.strategies import STRATEGIES, strategy
 
 __all__ = [
     "FEW",
@@ -33,10 +34,12 @@ __all__ = [
     "REDUCED",
     "SCHEDULES",
     "STACK",
+    "STRATEGIES",
     "Recipe",
     "RecipeError",
     "for_mode",
     "one_cycle",
     "plain_for_mode",
     "plateau",
+    "strategy",
 ]

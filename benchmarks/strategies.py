@@ -1,0 +1,67 @@
+"""What to train with N images a class: head, layer4, more, all; over several draws and seeds.
+
+    uv run python benchmarks/strategies.py --data folder:DIR --weights FILE --data-is … --weights-are … \
+        [--counts 10 30] [--strategies head layer4] [--seeds 3]
+
+It writes resnet_course/teaching/tables/strategy_table.json, cell by cell; a cell that is there is not measured
+again. Every network is judged once, after its last epoch, on images of the test split, the same for all; the
+images that it learns from are drawn anew with every seed. No strategy was tuned on these: see recipes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import torch
+from record import RESULTS, parser
+
+from resnet_course.common import console
+from resnet_course.common.files import write_atomically
+from resnet_course.data import load
+from resnet_course.evaluation import evaluate
+from resnet_course.recipes import STRATEGIES, strategy
+from resnet_course.settings import Settings
+from resnet_course.training import fit
+from resnet_course.transfer import build_model
+
+TABLE = RESULTS.parents[1] / "resnet_course" / "teaching" / "tables" / "strategy_table.json"
+COUNTS = (10, 30, 60, 100, 300, 1_000, 4_500)  # images a class; the last are all of CIFAR-10's
+JUDGED = 100  # test images of each class
+
+
+def main() -> None:
+    """Measure every cell that is not in the table yet."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--counts", type=int, nargs="+", default=COUNTS)
+    arguments.add_argument("--strategies", nargs="+", default=[*STRATEGIES], choices=[*STRATEGIES])
+    arguments.add_argument("--seeds", type=int, default=3)
+    options = arguments.parse_args()
+    settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
+    splits = load(settings)
+    test = splits.test.per_class(JUDGED)
+    table = {"rows": {}}
+    if TABLE.exists():
+        table = json.loads(TABLE.read_text(encoding="utf-8"))
+    table |= {"data": options.data_is, "weights": options.weights_are, "judged": len(test)}
+    for count in options.counts:
+        for seed in range(options.seeds):
+            for name in options.strategies:
+                runs = table["rows"].setdefault(name, {}).setdefault(str(count), [])
+                if len(runs) > seed:
+                    continue
+                images = splits.train.per_class(count, seed)
+                recipe = replace(strategy(name, len(images)), seed=seed)
+                torch.manual_seed(seed)
+                model = build_model(len(images.classes), options.weights, recipe.train_from, recipe.dropout)
+                with console.quiet():
+                    fit(model, images, None, recipe, home=settings.home)
+                    accuracy = evaluate(model, test, replace(recipe, test_views=2)).accuracy
+                runs.append(round(100 * accuracy, 2))
+                print(name, count, seed, runs[-1], flush=True)
+                text = json.dumps(table, indent=1) + "\n"
+                write_atomically(TABLE, lambda file, text=text: file.write(text.encode()))
+
+
+if __name__ == "__main__":
+    main()
