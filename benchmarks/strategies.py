@@ -1,11 +1,11 @@
 """What to train with N images a class: head, layer4, more, all; over several draws and seeds.
 
-    uv run python benchmarks/strategies.py --data folder:DIR --weights FILE --data-is … --weights-are … \
+    uv run python benchmarks/strategies.py --data folder:DIR --weights FILE --data-is … --weights-are …
         [--counts 10 30] [--strategies head layer4] [--seeds 3]
 
-It writes resnet_course/teaching/tables/strategy_table.json, cell by cell; a cell that is there is not measured
-again. Every network is judged once, after its last epoch, on images of the test split, the same for all; the
-images that it learns from are drawn anew with every seed. No strategy was tuned on these: see recipes.
+It writes resnet_course/teaching/tables/strategy_table.json, cell by cell; a cell that is there is not
+measured again. Every network is judged once, after its last epoch, on images of the test split, the same for
+all; the images that it learns from are drawn anew with every seed.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from resnet_course.common import caches, console
 from resnet_course.common.console import complain, say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
-from resnet_course.common.files import FULL, in_words
-from resnet_course.common.places import check_out, expanded, free_disk, on_disk
+from resnet_course.common.files import FULL, in_words, why_not_writable
+from resnet_course.common.places import check_out, free_disk, on_disk
 from resnet_course.settings import WEIGHTS_SOURCES, Settings, SettingsError, read_seed
 
 # torch takes seconds to import: each command imports the rooms that it needs, so that usage errors are quick.
@@ -88,8 +88,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", parents=[common], help="the class of images")
     predict.add_argument("checkpoint", type=Path)
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files, folders, patterns")
     predict.add_argument("--json", action="store_true", help="print one JSON list, an object for each image")
+    predict.add_argument("--csv", type=Path, metavar="FILE", help="write a table, a row for each image")
+    predict.add_argument("--threshold", type=float, metavar="P", help="less probable than P is unknown")
+    predict.add_argument("--raw", action="store_true", help="the bare softmax, without the temperature")
     predict.set_defaults(run=_predict)
     return parser
 
@@ -208,7 +211,7 @@ def _train(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     settings = replace(Settings.from_env(), data=options.data, group=options.group)
     from resnet_course.data import DataError, load_split
-    from resnet_course.evaluation import evaluate
+    from resnet_course.evaluation import evaluate, report
     from resnet_course.training import checkpoint
     from resnet_course.training.history import chosen_by
 
@@ -231,27 +234,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     if known:
         what = f"left out of {len(loaded):,}" if left_out else "among them, so this is no test"
         say(f"Images that the network was trained on or chosen by: {known:,}, {what}.")
-    predictions = evaluate(saved.model(), image_set, saved.recipe)
-    low, high = predictions.interval()
-    if options.json:
-        result = {
-            "accuracy": predictions.accuracy,
-            "interval": [low, high],
-            "n": len(predictions),
-            "dataset": predictions.dataset,
-            "split": options.split,
-            "left_out": left_out,
-            "per_class": predictions.per_class,
-            "ece": predictions.ece(),
-            "loss": predictions.loss,
-        }
-        print(json.dumps(result, indent=1))
-        return 0
-    print(f"{predictions.dataset}, {options.split} split, {len(predictions):,} images")
-    print(f"accuracy {predictions.accuracy:.2%}, 95% interval {low:.2%} to {high:.2%}")
-    print(f"expected calibration error {predictions.ece():.3f}")
-    for name, accuracy in predictions.per_class.items():
-        print(f"  {name:12} {'no images' if accuracy is None else f'{accuracy:.1%}'}")
+    found = report.summary(evaluate(saved.model(), image_set, saved.recipe), saved.temperature)
+    found |= {"split": options.split, "left_out": left_out}
+    print(json.dumps(found, indent=1) if options.json else report.in_words(found))
     return 0
 
 
@@ -263,29 +248,43 @@ def _clean(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        raise SettingsError(f"--threshold is {options.threshold:g}; it must be a probability, 0 to 1")
+    if options.csv and (reason := why_not_writable(options.csv.absolute().parent)):
+        raise SettingsError(f"--csv {options.csv} cannot be written: {reason}")
     from resnet_course.data import ImageError
-    from resnet_course.prediction import Classifier
+    from resnet_course.prediction import Classifier, images_of, write_csv
+    from resnet_course.training import checkpoint
 
-    classifier = Classifier.load(options.checkpoint)
-    images, unmatched = expanded(options.images)
+    saved = checkpoint.load(options.checkpoint)
+    saved = replace(saved, threshold=saved.threshold if options.threshold is None else options.threshold)
+    classifier = Classifier(replace(saved, temperature=1.0) if options.raw else saved)
+    images, unmatched = images_of(options.images)
+    for line in unmatched:
+        complain(f"resnet-course: {line}")
+    # One by one as they come: a folder may hold ten thousand.
+    bar = console.progress(total=len(images), description="predicting", unit=" images")
+    answers = zip(images, classifier.predict_many(images), strict=True)
+    if options.csv:
+        answers = write_csv(options.csv, answers, classifier.classes)
     good, bad = 0, len(unmatched)
-    for pattern in unmatched:
-        complain(f"resnet-course: {pattern}: no file matches this pattern")
     if options.json:
         print("[", end="")
-    # One by one as they come: of ten thousand images no list is kept.
-    for path, found in zip(images, classifier.predict_many(images), strict=True):
+    for path, found in answers:
+        bar.update()
         if isinstance(found, ImageError):
             bad += 1
             complain(f"resnet-course: {found}")
             continue
         if options.json:
             print(",\n" if good else "\n", json.dumps({"path": str(path), **vars(found)}), sep="", end="")
-        else:
+        elif not options.csv:
             print(f"{path}: {found.label} ({found.confidence:.1%})")
         good += 1
     if options.json:
         print("\n]")
+    elif options.csv:
+        print(f"{options.csv}: {good:,} images")
     return 2 if bad else 0
 
 

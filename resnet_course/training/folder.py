@@ -19,6 +19,7 @@ from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.training.history import History
 
 Weights = dict[str, Tensor]
+Entry = dict[str, float]  # of an epoch
 KEPT = ("epoch", "val_loss", "val_accuracy", "val_images", "folds")  # of the best epoch, in a checkpoint
 
 
@@ -65,20 +66,27 @@ class RunFolder:
             # With the best weights in it, because a kill may come before best.pt is written.
             best = None if progress.best is progress.last else progress.best
             training = {**progress.training, "best": best, "identity": self.identity}
-            self._save("last.pt", self.recipe, progress.last, progress, training)
+            entries = progress.epochs[-1], progress.best_epoch
+            self._save("last.pt", self.recipe, progress.last, *entries, training)
         if progress.best is not self.best:
             # A network should be used at the size at which it learned, and phases may differ in it.
             phase = self.recipe.phase_after(int(progress.best_epoch["epoch"]) - 1)[1]
             recipe = replace(self.recipe, image_size=phase.image_size)
-            self._save("best.pt", recipe, progress.best, progress, None)
+            self._save("best.pt", recipe, progress.best, progress.best_epoch, progress.best_epoch, None)
             self.best = progress.best
         text = json.dumps(progress.epochs, indent=1)
         write_atomically(self.path / "history.json", lambda file: file.write(text.encode()))
 
     def _save(
-        self, name: str, recipe: Recipe, weights: Weights, progress: Progress, training: dict[str, Any] | None
+        self,
+        name: str,
+        recipe: Recipe,
+        weights: Weights,
+        own: Entry,
+        best: Entry,
+        training: dict[str, Any] | None,
     ) -> None:
-        best = progress.best_epoch
+        """own: of the epoch that the weights are from."""
         content = Checkpoint(
             state_dict=weights,
             architecture=self.architecture,
@@ -88,6 +96,7 @@ class RunFolder:
             recipe=recipe,
             input={"shorter_side": self.train.origins.shorter_side} if self.train.origins else {},
             digests=self.digests,
+            temperature=own.get("temperature", 1.0),
             metrics={f"best_{what}": best[what] for what in KEPT if what in best},
             training=training,
         )

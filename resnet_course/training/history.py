@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 from resnet_course.evaluation.predictions import wilson_interval
 
+CALIBRATES = 100  # validation images, from which on a temperature is fitted
+
 
 class Measured(NamedTuple):
     """What a pass over images measured: mean loss in nats, accuracy, how many images; was it stopped.
 
     folds: in how many folds it was cross-validated; 0: the images were not learned from.
+    temperature: what the logits are to be divided by, so that confidence tells how often they are right.
     """
 
     loss: float
@@ -21,6 +24,7 @@ class Measured(NamedTuple):
     images: int
     interrupted: bool = False
     folds: int = 0
+    temperature: float = 1.0
 
 
 @dataclass
@@ -30,6 +34,7 @@ class History:
     epochs: one dict an epoch, of all phases: epoch (from 1), train_loss, train_accuracy, val_loss,
         val_accuracy, val_images (how many it was measured on; 0 where the highest accuracy alone chooses),
         folds (0; without validation images how many the two were cross-validated in, before the first epoch),
+        temperature (fitted on the validation images; 1 where there are too few),
         learning_rate (the highest of all layers, at the epoch's last step), seconds (of learning and
         validating), and preparation_seconds (before it, for computing features; else 0).
     engine: where and in which precision it ran.
@@ -75,10 +80,12 @@ def chosen_by(entry: Mapping[str, float]) -> str:
     """
     names = ("val_accuracy", "folds", "val_images")
     accuracy, folds, images = (entry.get(name, entry.get(f"best_{name}", 0)) for name in names)
+    if not folds and images < CALIBRATES:
+        return f"validation accuracy {accuracy:.2%}; to calibrate the confidence takes {CALIBRATES} images"
     if not folds:
         return f"validation accuracy {accuracy:.2%}"
     low, high = wilson_interval(round(accuracy * images), images)
     return (
         f"no image was kept back; a linear probe, cross-validated in {folds} folds of {images:,} images, "
-        f"is right on {accuracy:.1%} (95% interval {low:.1%} to {high:.1%})"
+        f"is right on {accuracy:.1%} (95% interval {low:.1%} to {high:.1%}); the confidence is not calibrated"
     )

@@ -16,12 +16,12 @@ from resnet_course.common.console import progress
 from resnet_course.common.errors import CourseError
 from resnet_course.common.seeding import seeded
 from resnet_course.data.images import ImageSet
-from resnet_course.evaluation import evaluate
+from resnet_course.evaluation import evaluate, fit_temperature
 from resnet_course.features import FeatureSet
 from resnet_course.inputs.batches import count_batches, train_batches
 from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import Recipe
-from resnet_course.training.history import History, Measured
+from resnet_course.training.history import CALIBRATES, History, Measured
 from resnet_course.training.phases import Phase, entered_phase
 from resnet_course.training.sets import check_sets
 from resnet_course.training.state import Run
@@ -170,14 +170,24 @@ def train_epoch(
 
 
 def validate(model: nn.Module, val: ImageSet | FeatureSet, recipe: Recipe) -> Measured:
-    """Loss and accuracy on the validation images, of which several processes each have their shard."""
+    """Loss, accuracy and temperature on the validation images.
+
+    Several processes each have their shard of them; the temperature is the mean of those of all shards. It
+    is 1 for fewer than CALIBRATES images, where all are right, which any temperature near 0 would suit, and
+    where a recipe chooses on test.
+    """
     distributed.broadcast_buffers(model)
-    measured = [0.0, 0.0, 0.0]
+    measured = [0.0, 0.0, 0.0, 0.0]
     if len(val):
         predictions = evaluate(model, val, recipe.validating())
-        measured = [predictions.loss * len(val), float(predictions.correct.sum()), len(val)]
-    loss, right, seen = distributed.all_reduce_sum(measured).tolist()
-    return Measured(loss / seen, right / seen, int(seen))
+        right = float(predictions.correct.sum())
+        temperature = fit_temperature(predictions) if right < len(val) else 1.0
+        measured = [predictions.loss * len(val), right, len(val), temperature * len(val)]
+    loss, right, seen, temperature = distributed.all_reduce_sum(measured).tolist()
+    calibrates = seen >= CALIBRATES and not recipe.select_on_test
+    return Measured(
+        loss / seen, right / seen, int(seen), temperature=temperature / seen if calibrates else 1.0
+    )
 
 
 def _why_diverged(step: int, learning_rate: float) -> str:

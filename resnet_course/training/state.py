@@ -64,6 +64,7 @@ class Run:
             "val_accuracy": chosen_by.accuracy,
             "val_images": 0 if phase.recipe.select_on_test else chosen_by.images,
             "folds": chosen_by.folds,
+            "temperature": chosen_by.temperature,
             "seconds": seconds,
             "preparation_seconds": phase.preparation_seconds,
         }

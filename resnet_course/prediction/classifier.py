@@ -23,6 +23,7 @@ from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.transfer import fused
 
+UNKNOWN = "unknown"  # the label of an image whose class is not probable enough
 MANY = 300  # images in one call that make up for the time of a probe
 
 
@@ -30,7 +31,8 @@ MANY = 300  # images in one call that make up for the time of a probe
 class Prediction:
     """What the network says about one image.
 
-    label: the most probable class. confidence: its probability, 0 to 1.
+    label: the most probable class, or UNKNOWN where it is less probable than the checkpoint's threshold.
+    confidence: the probability of the most probable class, 0 to 1.
     probabilities: every class with its probability, the most probable first.
     """
 
@@ -133,6 +135,6 @@ class Classifier:
     def _prediction(self, probabilities: Tensor) -> Prediction:
         ranked = probabilities.sort(descending=True, stable=True)
         names = [self.classes[index] for index in ranked.indices.tolist()]
-        return Prediction(
-            names[0], float(ranked.values[0]), dict(zip(names, ranked.values.tolist(), strict=True))
-        )
+        confidence, threshold = float(ranked.values[0]), self.checkpoint.threshold
+        label = UNKNOWN if threshold is not None and confidence < threshold else names[0]
+        return Prediction(label, confidence, dict(zip(names, ranked.values.tolist(), strict=True)))

@@ -1,0 +1,65 @@
+"""The images that a command line names, and the table of what a network says about them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from resnet_course.common.files import write_atomically
+from resnet_course.common.places import expanded
+from resnet_course.data.layout import find_images
+from resnet_course.data.reading import ImageError
+from resnet_course.prediction.classifier import Prediction
+
+Answer = tuple[Path, Prediction | ImageError]
+
+
+def images_of(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The images that paths, patterns and folders name, each in its order; folders with all below them.
+
+    Returns the images, and a sentence for each pattern and folder without one.
+    """
+    found, unmatched = expanded(paths)
+    images, empty = [], [f"{pattern}: no file matches this pattern" for pattern in unmatched]
+    for path in found:
+        if not path.is_dir():
+            images.append(path)
+        elif below := [image for image, _, _ in find_images(path)]:
+            images += below
+        else:
+            empty.append(f"{path}: this folder has no images")
+    return images, empty
+
+
+def write_csv(path: Path, answers: Iterable[Answer], classes: Sequence[str]) -> Iterator[Answer]:
+    """Write a table, a row for each image, and pass the answers on as they come.
+
+    Its columns: path, label, confidence, error (why an image could not be read), and the probability of every
+    class under its name. The file is there when the last answer was taken; a stop keeps the rows so far.
+    """
+    taken: list[Answer] = []
+
+    def write(file: BinaryIO) -> None:
+        # Surrogates are how Python keeps the bytes of a file's name that is not UTF-8.
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+        table = csv.writer(text)
+        table.writerow(["path", "label", "confidence", "error", *classes])
+        for image, answer in taken:
+            if isinstance(answer, ImageError):
+                table.writerow([image, "", "", str(answer), *([""] * len(classes))])
+                continue
+            shares = [f"{answer.probabilities[name]:.6f}" for name in classes]
+            table.writerow([image, answer.label, f"{answer.confidence:.6f}", "", *shares])
+        text.flush()
+        text.detach()
+
+    try:
+        for image, answer in answers:
+            taken.append((image, answer))
+            yield image, answer
+    finally:
+        if taken:
+            write_atomically(path, write)
