@@ -1,4 +1,4 @@
-"""The command line: `resnet-course doctor | train | evaluate | clean | predict`.
+"""The command line: `resnet-course doctor | train | evaluate | predict | export | clean`.
 
 Thin: the rooms do the work. Results go to stdout, progress and notices to stderr. What the user can put
 right ends with one line; an error that is none of ours is a bug, and shows where it arose.
@@ -7,9 +7,7 @@ right ends with one line; an error that is none of ours is a bug, and shows wher
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import sys
 import traceback
 from collections.abc import Sequence
@@ -32,7 +30,6 @@ GROUP_HELP = (
 )
 LEAST_VALIDATION = 500  # images, and never more than there are: fewer could not tell epochs apart
 CLOSED = 141  # the exit status of a program whose output is no longer read: what shells give for SIGPIPE
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,6 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", choices=("train", "val", "test"))
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
+
+    export = commands.add_parser("export", parents=[common], help="a network as an ONNX file")
+    export.add_argument("checkpoint", type=Path)
+    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="the file to write")
+    export.set_defaults(run=_export)
 
     clean = commands.add_parser("clean", parents=[common], help="empty the caches in the home folder")
     clean.set_defaults(run=_clean)
@@ -146,12 +148,8 @@ def _doctor(options: argparse.Namespace) -> int:
     from resnet_course import machine, transfer
     from resnet_course.data import cifar10
 
-    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for package in PACKAGES:
-        try:
-            print(f"{package:12} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            print(f"{package:12} MISSING: pip install {package}")
+    for line in machine.environment():
+        print(line)
     print(f"mode {settings.mode}, data {settings.data}, weights {settings.weights}, seed {settings.seed}")
     print(f"home {settings.home}, {free_disk(settings.home)}")
     print(f"CIFAR-10 on disk: {on_disk(lambda: cifar10.state(settings.home))}")
@@ -237,6 +235,15 @@ def _evaluate(options: argparse.Namespace) -> int:
     found = report.summary(evaluate(saved.model(), image_set, saved.recipe), saved.temperature)
     found |= {"split": options.split, "left_out": left_out}
     print(json.dumps(found, indent=1) if options.json else report.in_words(found))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from resnet_course.prediction.export import export_onnx
+    from resnet_course.training import checkpoint
+
+    saved = checkpoint.load(options.checkpoint)
+    print(f"{export_onnx(saved, options.onnx)}: {saved.stored_size} × {saved.stored_size} RGB bytes in")
     return 0
 
 

@@ -93,7 +93,7 @@ def test_many_images_are_computed_the_fastest_way_to_nearly_the_same_numbers(sav
     engine = machine.Engine("cpu", "bf16", "channels_last")
     monkeypatch.setattr(machine, "choose", lambda recipe: engine)
     assert list(classifier.predict_many(images)) == exact, "too few for a probe"
-    monkeypatch.setattr(prediction, "MANY", 8)
+    monkeypatch.setattr(prediction.classifier, "MANY", 8)
     rounded = list(classifier.predict_many(images))
     assert rounded != exact
     for a, b in zip(exact, rounded, strict=True):
@@ -122,7 +122,7 @@ def test_a_checkpoints_temperature_divides_the_logits(saved, tmp_path):
 def test_prediction_keeps_to_the_threads_that_the_process_may_use(saved, monkeypatch, many):
     before, used = torch.get_num_threads(), []
     monkeypatch.setenv("RESNET_COURSE_THREADS", "1")
-    monkeypatch.setattr(prediction, "MANY", 2 if many else 300)
+    monkeypatch.setattr(prediction.classifier, "MANY", 2 if many else 300)
     torch.set_num_threads(2)
     try:
         classifier = Classifier.load(saved)

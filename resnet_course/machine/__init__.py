@@ -7,7 +7,7 @@ from resnet_course.machine.estimates import costs, estimate
 from resnet_course.machine.limits import memory_free, processor, threads_here, usable_cores
 from resnet_course.machine.memory import keeping_memory
 from resnet_course.machine.probing import Probe, choose, needs_retuning, probe, retune
-from resnet_course.machine.report import report
+from resnet_course.machine.report import environment, report
 from resnet_course.machine.roofline import Limits, measure_limits, prediction_share, shares
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import forget, signature, tuned
@@ -21,6 +21,7 @@ __all__ = [
     "choose",
     "costs",
     "device",
+    "environment",
     "estimate",
     "forget",
     "keeping_memory",

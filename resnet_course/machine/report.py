@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 from collections.abc import Iterator
 
 import torch
@@ -13,8 +15,19 @@ from resnet_course.machine.probing import probe
 from resnet_course.machine.roofline import measure_limits, prediction_share, shares
 from resnet_course.recipes import RECIPES
 
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 CIFAR10 = (45_000, 5_000)  # images to learn from, and to validate with
 PICTURES = {"original": CIFAR10, "laptop": CIFAR10, "full": CIFAR10, "few": (500, 0)}
+
+
+def environment() -> Iterator[str]:
+    """Lines of text: Python, the system, and the version of every package that the course takes."""
+    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    for package in PACKAGES:
+        try:
+            yield f"{package:12} {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{package:12} MISSING: pip install {package}"
 
 
 def report() -> Iterator[str]:
