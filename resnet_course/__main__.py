@@ -1,4 +1,4 @@
-"""The command line: `resnet-course doctor | train | evaluate | predict | export | clean`.
+"""The command line: `resnet-course doctor | train | evaluate | compare | predict | export | clean`.
 
 Thin: the rooms do the work. Results go to stdout, progress and notices to stderr. What the user can put
 right ends with one line; an error that is none of ours is a bug, and shows where it arose.
@@ -70,15 +70,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser(
-        "evaluate", parents=[common], help="the accuracy of a checkpoint on one split"
-    )
+    judged = argparse.ArgumentParser(add_help=False, parents=[common])
+    judged.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
+    judged.add_argument("--group", default=settings.group, help=GROUP_HELP)
+    judged.add_argument("--split", default="test", choices=("train", "val", "test"))
+    judged.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate = commands.add_parser("evaluate", parents=[judged], help="how good a network is on one split")
     evaluate.add_argument("checkpoint", type=Path)
-    evaluate.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
-    evaluate.add_argument("--group", default=settings.group, help=GROUP_HELP)
-    evaluate.add_argument("--split", default="test", choices=("train", "val", "test"))
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=_evaluate)
+    compare = commands.add_parser("compare", parents=[judged], help="two networks on the same images")
+    compare.add_argument("first", type=Path, metavar="CHECKPOINT")
+    compare.add_argument("second", type=Path, metavar="CHECKPOINT")
+    compare.set_defaults(run=_compare)
 
     export = commands.add_parser("export", parents=[common], help="a network as an ONNX file")
     export.add_argument("checkpoint", type=Path)
@@ -208,33 +211,23 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     settings = replace(Settings.from_env(), data=options.data, group=options.group)
-    from resnet_course.data import DataError, load_split
-    from resnet_course.evaluation import evaluate, report
+    from resnet_course.evaluation import report
+    from resnet_course.prediction import judging
     from resnet_course.training import checkpoint
-    from resnet_course.training.history import chosen_by
 
-    saved = checkpoint.load(options.checkpoint)
-    if settings.data == "auto" and saved.dataset.startswith("folder"):  # before CIFAR-10 is downloaded for it
-        raise SettingsError(
-            f"{options.checkpoint} was trained on {saved.dataset}, with the classes "
-            f"{', '.join(saved.classes[:10])}; say where its images are: --data folder:DIR"
-        )
-    settings = replace(settings, shorter_side=saved.shorter_side)
-    loaded = load_split(settings, options.split, saved.stored_size).in_classes(saved.classes)
-    image_set = saved.unseen(loaded) if options.split == "test" else loaded
-    left_out = len(loaded) - len(image_set)
-    known = len(loaded) - len(saved.unseen(loaded))
-    if left_out == len(loaded):
-        found = f"; {chosen_by(saved.metrics)}" if saved.metrics.get("best_folds") else ""
-        raise DataError(
-            f"{loaded.name}: the network learned from all {known:,} images or was chosen by them{found}"
-        )
-    if known:
-        what = f"left out of {len(loaded):,}" if left_out else "among them, so this is no test"
-        say(f"Images that the network was trained on or chosen by: {known:,}, {what}.")
-    found = report.summary(evaluate(saved.model(), image_set, saved.recipe), saved.temperature)
-    found |= {"split": options.split, "left_out": left_out}
+    found = judging.judge(checkpoint.load(options.checkpoint), settings, options.split)
     print(json.dumps(found, indent=1) if options.json else report.in_words(found))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    settings = replace(Settings.from_env(), data=options.data, group=options.group)
+    from resnet_course.prediction import judging
+    from resnet_course.training import checkpoint
+
+    both = [checkpoint.load(path) for path in (options.first, options.second)]
+    found = judging.compare(*both, settings, options.split)
+    print(json.dumps(found, indent=1) if options.json else judging.compared_in_words(found))
     return 0
 
 

@@ -1,0 +1,135 @@
+"""How good a checkpoint is on a split, and which of two is better, on images that neither has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from resnet_course.common.console import say
+from resnet_course.data import DataError, ImageSet, load_split
+from resnet_course.evaluation import Predictions, churn, evaluate, mcnemar, report, with_temperature
+from resnet_course.settings import Settings, SettingsError
+from resnet_course.training.checkpoint import Checkpoint
+from resnet_course.training.history import chosen_by
+
+
+def judge(saved: Checkpoint, settings: Settings, split: str) -> dict[str, Any]:
+    """What `report.summary` says of a checkpoint on a split, and the split and how many images are left out.
+
+    On the test split images that the network learned from or was chosen by do not count.
+    Raises DataError if none is left, SettingsError if nobody says where a folder's images are.
+    """
+    image_set, left_out = _images(saved, settings, split, [saved])
+    found = report.summary(evaluate(saved.model(), image_set, saved.recipe), saved.temperature)
+    return found | {"split": split, "left_out": left_out}
+
+
+def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: str) -> dict[str, Any]:
+    """Two checkpoints on the same images, those left out that one of them has seen.
+
+    Returns both summaries, the difference of the accuracies (second minus first) with its 95% interval and
+    p-value, the part of the images on which they disagree (churn), and those images, the surest first.
+    Raises what `judge` raises, and DataError if the two know different classes.
+    """
+    if set(first.classes) != set(second.classes):
+        only = sorted(set(first.classes) ^ set(second.classes))
+        raise DataError(f"only one of the two knows {', '.join(only)}; both must know the same classes")
+    both, answers, image_sets = [first, second], [], []
+    for saved in both:
+        image_set, left_out = _images(saved, settings, split, both)
+        image_sets.append(image_set)
+        answers.append(with_temperature(evaluate(saved.model(), image_set, saved.recipe), saved.temperature))
+    answers[1] = _in_classes(answers[1], first.classes)
+    found = mcnemar(*answers)
+    return {
+        "split": split,
+        "n": len(answers[0]),
+        "left_out": left_out,
+        "first": report.summary(answers[0], 1.0),
+        "second": report.summary(answers[1], 1.0),
+        "difference": found.difference,
+        "interval": list(found.interval),
+        "p_value": found.p_value,
+        "churn": churn(*answers),
+        "disagreements": _disagreements(*answers, image_sets[0].paths),
+    }
+
+
+def _images(
+    saved: Checkpoint, settings: Settings, split: str, judged: Sequence[Checkpoint]
+) -> tuple[ImageSet, int]:
+    """The images of a split as a checkpoint takes them, and how many are left out because one saw them."""
+    if settings.data == "auto" and saved.dataset.startswith("folder"):  # before CIFAR-10 is downloaded for it
+        raise SettingsError(
+            f"the network was trained on {saved.dataset}, with the classes "
+            f"{', '.join(saved.classes[:10])}; say where its images are: --data folder:DIR"
+        )
+    settings = replace(settings, shorter_side=saved.shorter_side)
+    loaded = load_split(settings, split, saved.stored_size).in_classes(saved.classes)
+    unseen = loaded
+    for each in judged:
+        unseen = each.unseen(unseen)
+    known = len(loaded) - len(unseen)
+    kept = unseen if split == "test" else loaded
+    if not len(kept):
+        found = f"; {chosen_by(saved.metrics)}" if saved.metrics.get("best_folds") else ""
+        raise DataError(
+            f"{loaded.name}: the network learned from all {known:,} images or was chosen by them{found}"
+        )
+    if known:
+        what = f"left out of {len(loaded):,}" if split == "test" else "among them, so this is no test"
+        say(f"Images that the network was trained on or chosen by: {known:,}, {what}.")
+    return kept, len(loaded) - len(kept)
+
+
+def _in_classes(predictions: Predictions, classes: tuple[str, ...]) -> Predictions:
+    """The same predictions with the classes in another order."""
+    order = torch.tensor([predictions.classes.index(name) for name in classes])
+    return replace(
+        predictions,
+        logits=predictions.logits[:, order],
+        labels=order.argsort()[predictions.labels],
+        classes=classes,
+    )
+
+
+def _disagreements(
+    first: Predictions, second: Predictions, paths: Sequence[str]
+) -> list[dict[str, str | float]]:
+    """The images that the two give different classes, those first of which both are surest."""
+    sure = [each.probabilities.max(1).values for each in (first, second)]
+    places = (first.predicted != second.predicted).nonzero().flatten()
+    places = places[torch.minimum(*sure)[places].argsort(descending=True, stable=True)]
+    classes = first.classes
+    return [
+        {
+            "path": paths[place] if paths else f"image {place} of the split",
+            "label": classes[first.labels[place]],
+            "first": classes[first.predicted[place]],
+            "second": classes[second.predicted[place]],
+        }
+        for place in places.tolist()
+    ]
+
+
+def compared_in_words(found: dict[str, Any], shown: int = 10) -> str:
+    """What `compare` found, as lines of text. shown: how many of the disagreements."""
+    low, high = found["interval"]
+    lines = [f"{found['first']['dataset']}, {found['split']} split, {found['n']:,} images"]
+    for name in ("first", "second"):
+        ends = found[name]["interval"]
+        accuracy = found[name]["accuracy"]
+        lines.append(f"{name:6} {accuracy:.2%}, 95% interval {ends[0]:.2%} to {ends[1]:.2%}")
+    verdict = "no difference beyond chance" if low <= 0 <= high else "more than chance"
+    points = f"{100 * found['difference']:+.2f} points, 95% interval {100 * low:+.2f} to {100 * high:+.2f}"
+    lines.append(
+        f"second minus first: {points}; {verdict} (McNemar's exact test: p = {found['p_value']:.3f})"
+    )
+    count = len(found["disagreements"])
+    lines.append(f"they disagree on {count:,} images, {found['churn']:.1%}")
+    for each in found["disagreements"][:shown]:
+        lines.append(f"  {each['path']}: {each['label']}; first {each['first']}, second {each['second']}")
+    return "\n".join(lines)
