@@ -232,8 +232,8 @@ def convolution(image: Tensor, kernel: Tensor, at: tuple[int, int] = (0, 0)) -> 
     parts.append(text(12, bottom + 24, total))
     alt = (
         f"A {_size(kernel)} filter lies on an image of {_size(image)} numbers, from row {row}, column "
-        f"{column} on. Each number of the image times the number of the filter on it, added up, is {total}. It stands "
-        f"at row {row}, column {column} of the output, which has {_size(output)} numbers"
+        f"{column} on. Each number of the image times the number of the filter on it, added up, is {total}. "
+        f"It stands at row {row}, column {column} of the output, which has {_size(output)} numbers"
     )
     return finish(parts, max(left - 28, 24 + 6.5 * len(total)), bottom + 40, alt, [])
 
