@@ -412,7 +412,7 @@ def test_a_count_that_is_a_list(said):
 
 SHORTCUTS = {
     "return x": "The output has shape (2, 4, 8, 8) for x of shape (2, 4, 8, 8), out_channels=8, stride=2",
-    "return F.pad(x[:, :, ::stride, ::stride], (0,) * 4 + (out_channels - x.shape[1], 0))": "zeros stand before",
+    "return F.pad(x[:, :, ::stride, ::stride], (0,) * 4 + (out_channels - x.shape[1], 0))": "zeros stand",
     "return F.pad(F.avg_pool2d(x, stride), (0, 0, 0, 0, 0, out_channels - x.shape[1]))": "It averages",
     "return F.pad(F.max_pool2d(x, stride), (0, 0, 0, 0, 0, out_channels - x.shape[1]))": "takes the largest",
     "return torch.cat([x, x], 1)[:, :, ::stride, ::stride]": "The new channels are copies of x",

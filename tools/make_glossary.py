@@ -17,10 +17,18 @@ number names the first notebook in which a term stands.
 """
 
 
+def anchor(name: str) -> str:
+    """What a link to a term ends with: glossary.md#batchnorm."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
 def glossary() -> str:
     """The page, in Markdown."""
     ordered = sorted(TERMS, key=lambda term: term.name.lower())
-    rows = "".join(f"| **{term.name}** | {term.definition} | {term.notebook:02} |\n" for term in ordered)
+    rows = "".join(
+        f'| <a id="{anchor(term.name)}"></a>**{term.name}** | {term.definition} | {term.notebook:02} |\n'
+        for term in ordered
+    )
     return TOP + re.sub(r"\d+%", r"\g<0><!-- by definition -->", rows)  # tests/test_figures.py asks for it
 
 

@@ -162,8 +162,8 @@ def residual_shares(model: nn.Module, inputs: Tensor) -> dict[str, float]:
 def calibrated(model: nn.Module, inputs: Tensor) -> nn.Module:
     """A copy whose BatchNorm has the statistics of these inputs: the fair untrained control of a trained one.
 
-    A new network's BatchNorm knows mean 0 and variance 1, whatever passes; in eval mode it then brings nothing
-    to spread 1. inputs: float32 [N, 3, H, W], at least 2 images.
+    A new network's BatchNorm knows mean 0 and variance 1, whatever passes; in eval mode it would bring
+    nothing to spread 1. inputs: float32 [N, 3, H, W], at least 2 images.
     """
     model = copy.deepcopy(model)
     for module in model.modules():

@@ -50,10 +50,15 @@ TERMS = (
         0,
     ),
     Term(
+        "bottleneck block",
+        "A residual block of 1×1, 3×3 and 1×1 convolutions, of which the 3×3 one works on few channels.",
+        1,
+        "bottleneck",
+    ),
+    Term(
         "calibration",
         "How well confidence agrees with accuracy: of answers that are 80% sure, 80% should be right.",
         5,
-        "calibrat",
     ),
     Term("chance", "The accuracy of guessing without looking, which a network has to beat.", 0),
     Term(
@@ -87,6 +92,11 @@ TERMS = (
         "confusion",
     ),
     Term(
+        "control",
+        "The same experiment with one thing changed, to see whether that thing was the cause.",
+        0,
+    ),
+    Term(
         "convolution",
         "A layer that slides small filters over an image, and at every place adds up filter times image.",
         1,
@@ -104,7 +114,7 @@ TERMS = (
     Term(
         "cross-entropy",
         "A classifier's usual loss: minus the logarithm of the probability that it gave to the true class.",
-        4,
+        1,
     ),
     Term(
         "CutMix",
@@ -156,6 +166,11 @@ TERMS = (
         5,
     ),
     Term("gradient", "The direction and size in which the loss grows fastest when the parameters change.", 1),
+    Term(
+        "He initialisation",
+        "Random first weights whose spread keeps values and gradients level through layers with ReLU.",
+        1,
+    ),
     Term("head", "The last part of a network, which turns features into classes.", 0),
     Term("identity", "A function that returns its input unchanged.", 1),
     Term(
@@ -169,26 +184,28 @@ TERMS = (
     Term(
         "learning rate",
         "How far the parameters move at each step, for a given gradient.",
-        1,
+        0,
     ),
     Term(
         "linear probe",
         "A linear layer trained on frozen features, to measure how much they tell about the classes.",
         3,
     ),
-    Term("logits", "The outputs of the last layer, before softmax makes probabilities of them.", 4),
+    Term("logits", "The outputs of the last layer, before softmax makes probabilities of them.", 1),
     Term("loss", "The number that training makes small: how wrong the predictions are.", 0),
     Term(
         "MixUp",
         "An augmentation that adds two images, each with a weight, and mixes their labels likewise.",
         2,
     ),
+    Term("module", "A part of a network in PyTorch: a class with numbers and a forward pass.", 1),
     Term("momentum", "Adding a part of the last step to the next one, which smooths the way down.", 4),
     Term(
         "multiply-add",
         "One multiplication and one addition, the unit in which the work of a network is counted.",
         1,
     ),
+    Term("nat", "The unit of a loss that is computed with the natural logarithm.", 0),
     Term(
         "normalisation",
         "Subtracting a mean from pixel values and dividing by a spread, as the network was trained with.",
@@ -199,7 +216,7 @@ TERMS = (
         "one-cycle", "A schedule in which the learning rate rises first and then falls to almost nothing.", 4
     ),
     Term("ONNX", "A file format for networks that many other programs can run.", 5),
-    Term("optimiser", "The rule that turns gradients into changes of the parameters.", 3, "optimi"),
+    Term("optimiser", "The rule that turns gradients into changes of the parameters.", 1, "optimi"),
     Term(
         "out-of-distribution",
         "Unlike anything that a network was trained on, such as an image of an unknown class.",
@@ -212,6 +229,7 @@ TERMS = (
         0,
         "overfit",
     ),
+    Term("padding", "Rows and columns of zeros around an image, so that a filter fits at its border.", 1),
     Term("parameter", "A number in a network that training changes.", 0),
     Term(
         "pickle",
@@ -245,9 +263,16 @@ TERMS = (
         5,
         "ROC",
     ),
-    Term("schedule", "How the learning rate changes over a training.", 3),
+    Term("schedule", "How the learning rate changes over a training.", 1),
     Term("seed", "The number from which all random draws follow, so that a run can be repeated.", 0),
-    Term("SGD", "Stochastic gradient descent: a small step against the gradient of each batch.", 4),
+    Term("SGD", "Stochastic gradient descent: a small step against the gradient of each batch.", 1),
+    Term(
+        "shape",
+        "How long each dimension of a tensor is, such as images, channels, height, width.",
+        1,
+        "shape** says",
+    ),
+    Term("sigmoid", "A function that squeezes any number into the range from 0 to 1.", 1),
     Term(
         "skip connection",
         "The way on which a block's input goes around it, to be added to its output.",
@@ -255,6 +280,14 @@ TERMS = (
         "skip",
     ),
     Term("softmax", "The function that turns logits into probabilities that sum to 1.", 5),
+    Term("stage", "A row of blocks with the same number of channels and the same height and width.", 1),
+    Term(
+        "state dict",
+        "All numbers of a module by name, as they are kept in a file of weights.",
+        1,
+        "state_dict",
+    ),
+    Term("stem", "The first layers of a network, which make the image small before the stages.", 1),
     Term("stride", "How many pixels a filter moves at each step; 2 halves height and width.", 1),
     Term(
         "temperature",
@@ -263,6 +296,11 @@ TERMS = (
     ),
     Term("tensor", "An array of numbers with any number of dimensions.", 1),
     Term("test split", "The images that are looked at once, at the end, for an honest accuracy.", 0),
+    Term(
+        "train mode",
+        "How a network computes while it learns; in eval mode BatchNorm and dropout act otherwise.",
+        1,
+    ),
     Term("transfer learning", "Using what a network has learned from other images for a new task.", 0),
     Term("TrivialAugment", "One random change of random strength for each image, with nothing to tune.", 2),
     Term("trunk", "The part of a network before the head, which turns images into features.", 1),
