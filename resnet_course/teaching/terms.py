@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Term:
-    """A term of the course.
-
-    definition: one sentence. notebook: the number of the first notebook in which it stands.
-    spelled: how it begins there, if not like the name.
-    """
-
-    name: str
-    definition: str
-    notebook: int
-    spelled: str = ""
-
+from resnet_course.teaching.terms_of_networks import TERMS_OF_NETWORKS, Term
 
 TERMS = (
     Term("accuracy", "The part of the predictions that are right.", 0),
@@ -48,12 +33,6 @@ TERMS = (
         "A number format with 16 bits, the range of float32 and about three decimal digits; processors with "
         "instructions for it multiply matrices faster.",
         0,
-    ),
-    Term(
-        "bottleneck block",
-        "A residual block of 1×1, 3×3 and 1×1 convolutions, of which the 3×3 one works on few channels.",
-        1,
-        "bottleneck",
     ),
     Term(
         "calibration",
@@ -90,11 +69,6 @@ TERMS = (
         "A table that counts how often each true class was predicted as each class.",
         5,
         "confusion",
-    ),
-    Term(
-        "control",
-        "The same experiment with one thing changed, to see whether that thing was the cause.",
-        0,
     ),
     Term(
         "convolution",
@@ -166,11 +140,6 @@ TERMS = (
         5,
     ),
     Term("gradient", "The direction and size in which the loss grows fastest when the parameters change.", 1),
-    Term(
-        "He initialisation",
-        "Random first weights whose spread keeps values and gradients level through layers with ReLU.",
-        1,
-    ),
     Term("head", "The last part of a network, which turns features into classes.", 0),
     Term("identity", "A function that returns its input unchanged.", 1),
     Term(
@@ -198,14 +167,12 @@ TERMS = (
         "An augmentation that adds two images, each with a weight, and mixes their labels likewise.",
         2,
     ),
-    Term("module", "A part of a network in PyTorch: a class with numbers and a forward pass.", 1),
     Term("momentum", "Adding a part of the last step to the next one, which smooths the way down.", 4),
     Term(
         "multiply-add",
         "One multiplication and one addition, the unit in which the work of a network is counted.",
         1,
     ),
-    Term("nat", "The unit of a loss that is computed with the natural logarithm.", 0),
     Term(
         "normalisation",
         "Subtracting a mean from pixel values and dividing by a spread, as the network was trained with.",
@@ -229,7 +196,6 @@ TERMS = (
         0,
         "overfit",
     ),
-    Term("padding", "Rows and columns of zeros around an image, so that a filter fits at its border.", 1),
     Term("parameter", "A number in a network that training changes.", 0),
     Term(
         "pickle",
@@ -267,27 +233,12 @@ TERMS = (
     Term("seed", "The number from which all random draws follow, so that a run can be repeated.", 0),
     Term("SGD", "Stochastic gradient descent: a small step against the gradient of each batch.", 1),
     Term(
-        "shape",
-        "How long each dimension of a tensor is, such as images, channels, height, width.",
-        1,
-        "shape** says",
-    ),
-    Term("sigmoid", "A function that squeezes any number into the range from 0 to 1.", 1),
-    Term(
         "skip connection",
         "The way on which a block's input goes around it, to be added to its output.",
         1,
         "skip",
     ),
     Term("softmax", "The function that turns logits into probabilities that sum to 1.", 5),
-    Term("stage", "A row of blocks with the same number of channels and the same height and width.", 1),
-    Term(
-        "state dict",
-        "All numbers of a module by name, as they are kept in a file of weights.",
-        1,
-        "state_dict",
-    ),
-    Term("stem", "The first layers of a network, which make the image small before the stages.", 1),
     Term("stride", "How many pixels a filter moves at each step; 2 halves height and width.", 1),
     Term(
         "temperature",
@@ -296,11 +247,6 @@ TERMS = (
     ),
     Term("tensor", "An array of numbers with any number of dimensions.", 1),
     Term("test split", "The images that are looked at once, at the end, for an honest accuracy.", 0),
-    Term(
-        "train mode",
-        "How a network computes while it learns; in eval mode BatchNorm and dropout act otherwise.",
-        1,
-    ),
     Term("transfer learning", "Using what a network has learned from other images for a new task.", 0),
     Term("TrivialAugment", "One random change of random strength for each image, with nothing to tune.", 2),
     Term("trunk", "The part of a network before the head, which turns images into features.", 1),
@@ -319,3 +265,5 @@ TERMS = (
     Term("weight decay", "Pulling all weights a little towards 0 at every step, against over-fitting.", 3),
     Term("worker", "A process that prepares batches while another one computes.", 4),
 )
+
+TERMS = tuple(sorted((*TERMS, *TERMS_OF_NETWORKS), key=lambda term: term.name.lower()))
