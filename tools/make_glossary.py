@@ -10,7 +10,10 @@ PATH = Path(__file__).parents[1] / "docs" / "glossary.md"
 TOP = """# Terms of the course
 
 Made by `python tools/make_glossary.py` from `resnet_course/teaching/terms.py`; change it there. The
-number names the first notebook in which a term stands.
+number names the first notebook in which a term stands. Some of them as drawings:
+[a convolution](drawings/convolution.svg), a [plain](drawings/plain_block.svg), an
+[identity](drawings/identity_block.svg) and a [projection block](drawings/projection_block.svg),
+[ResNet-18](drawings/resnet18.svg).
 
 | term | meaning | notebook |
 |---|---|---|
