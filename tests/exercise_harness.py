@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resnet_course import exercises
+from resnet_course.resnet import BasicBlock
 
 
 def questions_of(module):
@@ -18,15 +19,16 @@ def questions_of(module):
 
 
 MODULES = [
-    importlib.import_module(f"resnet_course.exercises.{found.name}")
+    module
     for found in pkgutil.iter_modules(exercises.__path__)
-    if found.name not in ("core", "progress")
+    for module in [importlib.import_module(f"resnet_course.exercises.{found.name}")]
+    if questions_of(module)
 ]
 QUESTIONS = [question for module in MODULES for question in questions_of(module).values()]
 
 
 def answer_of(source):
     """The last thing that a cell with this source defines."""
-    names = {"torch": torch, "nn": nn, "F": F, "np": np}
+    names = {"torch": torch, "nn": nn, "F": F, "np": np, "BasicBlock": BasicBlock}
     exec(source, names)
     return list(names.values())[-1]

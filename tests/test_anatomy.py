@@ -86,6 +86,18 @@ def test_residual_shares_by_hand(model, images):
     assert anatomy.residual_shares(model, images)["layer1.0"] == 0
 
 
+def test_a_calibrated_network_computes_in_eval_mode_what_it_does_on_that_batch(model, images):
+    found = anatomy.calibrated(model, images)
+    assert not found.training and found is not model
+    with torch.no_grad():
+        x = found.conv1(images)
+        assert torch.allclose(found.bn1(x), model.train().bn1(model.conv1(images)), atol=0.05)
+        assert abs(float(found.bn1(x).mean())) < 1e-5 and float(found.bn1(x).std()) == pytest.approx(
+            1, abs=0.01
+        )
+    assert model.layer1[0].bn1.num_batches_tracked == 0, "the network itself stays as it was"
+
+
 def test_a_removed_block_lets_its_input_pass(model, images):
     assert anatomy.removable_blocks(model) == ["layer1.0", "layer2.0", "layer3.0"]
     for name in anatomy.removable_blocks(model):

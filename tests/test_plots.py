@@ -131,6 +131,26 @@ def test_training_errors_put_plain_left_and_skips_right():
     assert left.get_ylabel() == "training error" and figure.get_suptitle() == "deeper"
 
 
+def test_training_errors_can_have_a_line_for_guessing():
+    figure = plots.training_errors({(8, False): history(), (8, True): history()}, "deeper", chance=0.9)
+    for axis in figure.axes:
+        assert list(axis.lines[-1].get_ydata()) == [0.9, 0.9]
+    assert figure.alt.endswith("A line across marks guessing, 90%.")
+
+
+def test_gradient_norms_can_leave_out_what_is_too_small_to_compare():
+    norms = {"before": {"a": {"conv1": 1e-20, "fc": 1.0}}}
+    assert plots.gradient_norms(norms, "levels", lowest=1e-6).axes[0].get_ylim()[0] == 1e-6
+    assert plots.gradient_norms(norms, "levels").axes[0].get_ylim()[0] < 1e-19
+
+
+def test_feature_maps_of_a_part_share_one_scale():
+    maps = torch.stack([torch.zeros(4, 4), torch.full((4, 4), 5.0), torch.ones(4, 4)])[None]
+    figure = plots.feature_maps(shapes.draw(1, 0).images[0], {"layer1": maps}, "where", channels=3)
+    scales = {axis.images[0].get_clim() for axis in figure.axes[1:] if axis.images}
+    assert scales == {(0.0, 5.0)}
+
+
 def test_gradient_norms_have_a_line_for_each_network_on_a_logarithmic_scale():
     norms = {"a": {"conv1": 1.0, "fc": 10.0}, "b": {"conv1": 2.0, "fc": 1.0}}
     figure = plots.gradient_norms({"before": norms, "after": {"a": norms["a"]}}, "levels")

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from make_glossary import PATH, glossary
+from make_glossary import PATH, anchor, glossary
 
 from resnet_course.teaching.terms import TERMS
 
@@ -46,3 +46,12 @@ def test_a_term_stands_first_in_the_notebook_that_is_named(term, texts):
     spelled = re.compile(rf"\b{re.escape(term.spelled or term.name)}", re.IGNORECASE)
     found = [number for number, text in texts.items() if spelled.search(text)]
     assert found and found[0] == term.notebook
+
+
+def test_every_link_to_the_glossary_leads_to_a_term(texts):
+    legal = {anchor(term.name) for term in TERMS}
+    linked = {
+        number: set(re.findall(r"glossary\.md#([^)]+)\)", text)) - legal for number, text in texts.items()
+    }
+    assert not any(linked.values()), f"no such term: {linked}"
+    assert all(f'<a id="{name}"></a>' in glossary() for name in legal)

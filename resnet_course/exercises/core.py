@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
@@ -37,6 +38,10 @@ def must_be_dict(answer: Any, value: str, keys: Iterable[str]) -> None:
     for key in keys:
         if key not in answer:
             raise Mistake(f"{key} is missing. There must be: {', '.join(keys)}.")
+
+
+class NotAttempted(Exception):
+    """Raised by a checker for an answer that is still the stub."""
 
 
 class ExerciseError(AssertionError):
@@ -100,13 +105,31 @@ class Exercise:
         try:
             with seeded(0), torch.enable_grad():
                 self.checker(answer)
+        except NotAttempted:
+            return untouched
         except Mistake as mistake:
             return "wrong", f"not yet. {mistake}"
         except Exception as error:
             if isinstance(error, NotImplementedError) and not str(error):
-                return untouched
+                return self._stopped_by_stub(error) or untouched
             return "wrong", f"not yet. {shortened(error)}"
         return "right", f"right. {self.praise}"
+
+    def _stopped_by_stub(self, error: NotImplementedError) -> tuple[str, str] | None:
+        """What to say if the learner has written something and left the stub's last line; else None."""
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_names in {code.co_names for code in _codes(compile(self.stub, "stub", "exec"))}:
+            return None
+        where = frame.f_code.co_name
+        return "wrong", f"not yet. A raise NotImplementedError is left in {where}; take that line away."
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A compiled source and every function in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 def shortened(error: Exception) -> str:

@@ -159,6 +159,22 @@ def residual_shares(model: nn.Module, inputs: Tensor) -> dict[str, float]:
     return shares
 
 
+def calibrated(model: nn.Module, inputs: Tensor) -> nn.Module:
+    """A copy whose BatchNorm has the statistics of these inputs: the fair untrained control of a trained one.
+
+    A new network's BatchNorm knows mean 0 and variance 1, whatever passes; in eval mode it would bring
+    nothing to spread 1. inputs: float32 [N, 3, H, W], at least 2 images.
+    """
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # statistics of all that has passed, which is one batch
+    with torch.no_grad():
+        model.train()(inputs.to(_device(model)))
+    return model.eval()
+
+
 class _NoResidual(nn.Module):
     """What is left of a block without F."""
 

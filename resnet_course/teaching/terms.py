@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Term:
-    """A term of the course.
-
-    definition: one sentence. notebook: the number of the first notebook in which it stands.
-    spelled: how it begins there, if not like the name.
-    """
-
-    name: str
-    definition: str
-    notebook: int
-    spelled: str = ""
-
+from resnet_course.teaching.terms_of_networks import TERMS_OF_NETWORKS, Term
 
 TERMS = (
     Term("accuracy", "The part of the predictions that are right.", 0),
@@ -53,7 +38,6 @@ TERMS = (
         "calibration",
         "How well confidence agrees with accuracy: of answers that are 80% sure, 80% should be right.",
         5,
-        "calibrat",
     ),
     Term("chance", "The accuracy of guessing without looking, which a network has to beat.", 0),
     Term(
@@ -104,7 +88,7 @@ TERMS = (
     Term(
         "cross-entropy",
         "A classifier's usual loss: minus the logarithm of the probability that it gave to the true class.",
-        4,
+        1,
     ),
     Term(
         "CutMix",
@@ -169,14 +153,14 @@ TERMS = (
     Term(
         "learning rate",
         "How far the parameters move at each step, for a given gradient.",
-        1,
+        0,
     ),
     Term(
         "linear probe",
         "A linear layer trained on frozen features, to measure how much they tell about the classes.",
         3,
     ),
-    Term("logits", "The outputs of the last layer, before softmax makes probabilities of them.", 4),
+    Term("logits", "The outputs of the last layer, before softmax makes probabilities of them.", 1),
     Term("loss", "The number that training makes small: how wrong the predictions are.", 0),
     Term(
         "MixUp",
@@ -199,7 +183,7 @@ TERMS = (
         "one-cycle", "A schedule in which the learning rate rises first and then falls to almost nothing.", 4
     ),
     Term("ONNX", "A file format for networks that many other programs can run.", 5),
-    Term("optimiser", "The rule that turns gradients into changes of the parameters.", 3, "optimi"),
+    Term("optimiser", "The rule that turns gradients into changes of the parameters.", 1, "optimi"),
     Term(
         "out-of-distribution",
         "Unlike anything that a network was trained on, such as an image of an unknown class.",
@@ -245,9 +229,9 @@ TERMS = (
         5,
         "ROC",
     ),
-    Term("schedule", "How the learning rate changes over a training.", 3),
+    Term("schedule", "How the learning rate changes over a training.", 1),
     Term("seed", "The number from which all random draws follow, so that a run can be repeated.", 0),
-    Term("SGD", "Stochastic gradient descent: a small step against the gradient of each batch.", 4),
+    Term("SGD", "Stochastic gradient descent: a small step against the gradient of each batch.", 1),
     Term(
         "skip connection",
         "The way on which a block's input goes around it, to be added to its output.",
@@ -281,3 +265,5 @@ TERMS = (
     Term("weight decay", "Pulling all weights a little towards 0 at every step, against over-fitting.", 3),
     Term("worker", "A process that prepares batches while another one computes.", 4),
 )
+
+TERMS = tuple(sorted((*TERMS, *TERMS_OF_NETWORKS), key=lambda term: term.name.lower()))

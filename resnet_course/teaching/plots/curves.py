@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -46,10 +47,12 @@ def history(history: History, dataset: str) -> Figure:
     return finish(figure, title, f"From the first to the last of {len(epochs)} epochs go {ways}.")
 
 
-def training_errors(histories: Mapping[tuple[int, bool], History], title: str) -> Figure:
+def training_errors(
+    histories: Mapping[tuple[int, bool], History], title: str, chance: float | None = None
+) -> Figure:
     """The training error of stacks over the epochs: without skips on the left, with skips on the right.
 
-    histories: by (depth, skip).
+    histories: by (depth, skip). chance: the error of guessing, 0 to 1, drawn across.
     """
     errors = {
         key: [1 - accuracy for accuracy in history.values("train_accuracy")]
@@ -66,6 +69,8 @@ def training_errors(histories: Mapping[tuple[int, bool], History], title: str) -
         )
     for axis, name in zip(axes.flat, ("plain", "with skips"), strict=True):
         axis.set(title=name, xlabel="epoch")
+        if chance is not None:
+            axis.axhline(chance, color=rcParams["text.color"], linestyle=":", linewidth=1, label="guessing")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.grid(alpha=0.3)
@@ -76,7 +81,10 @@ def training_errors(histories: Mapping[tuple[int, bool], History], title: str) -
         f"{values[-1]:.0%} with {depth} layers {'with' if skip else 'without'} skips"
         for (depth, skip), values in errors.items()
     )
-    return finish(figure, title, f"The training error over the epochs; at the end it is {listed(ends)}.")
+    across = "" if chance is None else f" A line across marks guessing, {chance:.0%}."
+    return finish(
+        figure, title, f"The training error over the epochs; at the end it is {listed(ends)}.{across}"
+    )
 
 
 def lines(

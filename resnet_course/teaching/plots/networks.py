@@ -13,10 +13,13 @@ from resnet_course.teaching.plots.palette import styles
 from resnet_course.teaching.plots.texts import legend_label
 
 
-def gradient_norms(panels: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
+def gradient_norms(
+    panels: Mapping[str, Mapping[str, Mapping[str, float]]], title: str, lowest: float = 0.0
+) -> Figure:
     """The size of the gradient in every layer, a line for each network, in panels beside each other.
 
     panels: by the panel's title and the network's name, what `anatomy.gradient_norms` returns.
+    lowest: where the axis ends; what is smaller is not drawn, and the description names it.
     """
     check_finite("gradient_norms", panels)
     figure, axes = subplots(1, len(panels), figsize=(5.5 * len(panels), 4), sharey=True)
@@ -30,6 +33,8 @@ def gradient_norms(panels: Mapping[str, Mapping[str, Mapping[str, float]]], titl
             ends.append(f"{network}: {sizes[0]:.1e} and {sizes[-1]:.1e}")
         found.append(f"{name}: {listed(ends, len(ends))}")
         axis.set(title=name, xlabel="layer, from the image to the classes")
+        if lowest:
+            axis.set_ylim(bottom=lowest)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
@@ -61,7 +66,7 @@ def filters(weights: Tensor, title: str, columns: int = 16) -> Figure:
 
 
 def feature_maps(image: Tensor, outputs: Mapping[str, Tensor], title: str, channels: int = 8) -> Figure:
-    """What the parts of a network make of one image: a row for each part, its first channels.
+    """What the parts of a network make of one image: a row for each part, its first channels, on one scale.
 
     image: uint8 [3, H, W]. outputs: by the part's name, float32 [1, C, h, w].
     """
@@ -71,8 +76,10 @@ def feature_maps(image: Tensor, outputs: Mapping[str, Tensor], title: str, chann
     sizes = {name: f"{maps.shape[-2]}×{maps.shape[-1]}" for name, maps in outputs.items()}
     for row, (name, maps) in zip(axes, outputs.items(), strict=True):
         row[1].set_ylabel(f"{name}\n{sizes[name]}", rotation=0, ha="right", va="center")
-        for axis, values in zip(row[1:], maps[0], strict=False):
-            axis.imshow(values.cpu().numpy(), cmap="viridis")
+        shown = maps[0, :channels]
+        limits = {"vmin": float(shown.min()), "vmax": float(shown.max())}  # one scale, so that tiles compare
+        for axis, values in zip(row[1:], shown, strict=False):
+            axis.imshow(values.cpu().numpy(), cmap="viridis", **limits)
     show_image(axes[0, 0], image)
     axes[0, 0].set_title("the image", fontsize=9)
     parts = listed(f"{name} {size} pixels" for name, size in sizes.items())

@@ -7,6 +7,15 @@ from importlib import resources
 from typing import Any
 
 
+def degradation_table() -> dict[str, Any]:
+    """Errors after every epoch of stacks of 8 and 38 layers, from benchmarks/degradation.py with --epochs.
+
+    Returns data (in words), pictures, width, image_size, seeds, epochs, and error_percent: by split ("train",
+    "val") and by network ("plain_8", "plain_38", "skip_8", "skip_38"), for each seed a list over the epochs.
+    """
+    return _read("degradation_table.json")
+
+
 def frontier_table() -> dict[str, Any]:
     """Recipes that benchmarks/frontier.py measured on the way to LAPTOP and FULL, those that failed too.
 
