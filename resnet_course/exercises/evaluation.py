@@ -320,8 +320,8 @@ def check_quantile(answer: Callable[[Tensor, float], float]) -> None:
         found = math.nan
     if found != 1:
         raise Mistake(
-            "Of three scores the fourth is asked for: three pictures cannot promise nine of ten. Return 1 then, "
-            "so that every class belongs to the set."
+            "Of three scores the fourth is asked for: three pictures cannot promise nine of ten. Return 1 "
+            "then, so that every class belongs to the set."
         )
 
 
