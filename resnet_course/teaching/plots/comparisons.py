@@ -124,7 +124,7 @@ def accuracy_against_seconds(
         axis.legend(loc="lower right")
     axis.margins(y=0.15)
     axis.set(xlabel="seconds", ylabel="validation accuracy", xlim=(0, 1.25 * slowest))  # room for a name
-    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.grid(alpha=0.3)
     ends = (
         f"{name} with {choices[name].accuracy.mean:.1%} in {format_duration(choices[name].seconds)}"
@@ -153,7 +153,7 @@ def spreads(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Fi
         range(len(names)), [f"{name} ({format_duration(choices[name].seconds)})" for name in names]
     )
     axis.set_xlabel("validation accuracy")
-    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.margins(y=0.15)
     axis.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -113,10 +114,7 @@ def lines(
         ends.append(f"{name} from {first} at {places[0]:,.4g} to {last} at {places[-1]:,.4g}")
     axis.set(xlabel=x, ylabel=y)
     if logarithmic:
-        axis.set_xscale("log")
-        places = sorted({place for values in series.values() for place in values})
-        axis.set_xticks(places, [f"{place:,.0f}" for place in places])
-        axis.minorticks_off()
+        _mark_places(axis, {place for values in series.values() for place in values})
     if percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.grid(alpha=0.3)
@@ -128,21 +126,31 @@ def lines(
     return finish(figure, title, f"Lines of {y} against {x}: {listed(ends, len(SERIES))}.{bands}")
 
 
+def _mark_places(axis: Axes, places: set[float]) -> None:
+    """Make the x axis logarithmic, with a tick at each place."""
+    axis.set_xscale("log")
+    axis.set_xticks(sorted(places), [f"{place:,.0f}" for place in sorted(places)])
+    axis.minorticks_off()
+
+
 def panels(
     groups: Mapping[str, Mapping[str, Mapping[float, float]]],
     title: str,
     x: str,
     y: str,
     intervals: Mapping[str, Mapping[str, Mapping[float, tuple[float, float]]]] | None = None,
-    columns: int = 3,
+    *,
+    logarithmic: bool = False,
 ) -> Figure:
     """The same lines of shares, 0 to 1, in a panel for each name, all with the same axes.
 
     groups: by the panel's name, the line's name and the place on the x axis, a share. x, y: what the axes
-    show. intervals: likewise, (low, high) of its confidence interval, which is drawn as a band.
+    show. intervals: likewise, (low, high) of its confidence interval, which is drawn as a band. logarithmic:
+    the x axis.
     """
     check_finite("panels", groups)
     check_finite("panels", intervals or {})
+    columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
     figure, axes = subplots(
         rows, columns, figsize=(3.4 * columns, 2.6 * rows + 0.8), sharex=True, sharey=True
@@ -155,6 +163,8 @@ def panels(
                 low, high = zip(*band.values(), strict=True)
                 axis.fill_between(list(band), low, high, color=looks[line].color, alpha=0.2, linewidth=0)
         axis.set_title(name, fontsize=10)
+        if logarithmic:
+            _mark_places(axis, {place for values in lines_of.values() for place in values})
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(groups) :]:
