@@ -236,5 +236,13 @@ def test_a_batchnorm_in_eval_mode_is_to_be_accepted(said):
     assert "in eval mode uses stored statistics" in said(ex.q5, step(check=too_strict))
 
 
+def test_who_asks_the_network_in_place_of_the_batchnorm_is_told_so(said):
+    def of_the_network(model):
+        if model.training and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+            raise ValueError("BatchNorm")
+
+    assert "Ask the BatchNorm itself" in said(ex.q5, step(check=of_the_network))
+
+
 def test_another_right_way_is_right(said):
     assert said(ex.q5, by_sums).startswith("✓")

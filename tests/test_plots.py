@@ -101,7 +101,7 @@ def test_the_wrong_predictions_come_first():
     figure = plots.predictions(shapes.draw(20, 0), predictions(), rows=2, columns=4)
     titles = [axis.get_title() for axis in figure.axes]
     assert [title[0] for title in titles] == list("✗✗✗✓✓✓✓✓")
-    assert "3 of 20 test images are wrong" in figure.get_suptitle()
+    assert "3 of 20 predictions are wrong" in figure.get_suptitle()
 
 
 def test_a_prediction_takes_whatever_the_classifier_takes(tmp_path):

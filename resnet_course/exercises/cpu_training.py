@@ -512,6 +512,14 @@ def _check_batchnorm(answer: Callable) -> None:
             "A BatchNorm in eval mode uses stored statistics and does no harm: raise ValueError only where "
             "module.training is True."
         ) from None
+    model.train()[1].eval()  # a frozen BatchNorm within a network that learns
+    try:
+        answer(model, optimizer, _parts((4, 4)))
+    except ValueError:
+        raise Mistake(
+            "The network is in training mode, but its BatchNorm is frozen, in eval mode: that does no harm. "
+            "Ask the BatchNorm itself, module.training, not the network, model.training."
+        ) from None
 
 
 q5 = Exercise(

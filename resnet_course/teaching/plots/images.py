@@ -67,7 +67,7 @@ def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, co
         axis.spines[:].set(visible=True, color=style.color, linestyle=style.line, linewidth=3)
         axis.set_title(f"{text}\n{confidence[index]:.0%} sure", fontsize=10)
     title = (
-        f"{predictions.dataset}: {len(wrong):,} of {len(predictions):,} test images are wrong; "
+        f"{predictions.dataset}: {len(wrong):,} of {len(predictions):,} predictions are wrong; "
         f"{len(shown_wrong)} of them come first here"
     )
     alt = (
