@@ -116,6 +116,7 @@ def reliability(bins: Mapping[str, Sequence[Bin]], title: str) -> Figure:
         upper.set(title=name, ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         lower.bar(middle, [each.count for each in found], 0.95 * width, **MUTED.bar)
         lower.set(xlabel="confidence", ylabel="predictions", yscale="log")
+        lower.minorticks_off()
         last = found[-1]
         surest.append(
             f"{name}: of the {last.count:,} surest, with a mean confidence of {last.confidence:.0%}, "
