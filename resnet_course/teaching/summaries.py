@@ -1,4 +1,4 @@
-"""What figures, widgets and notebooks say about several runs. Metrics of predictions are in `evaluation`."""
+"""What figures and widgets say about several runs. Metrics of predictions are in `evaluation`."""
 
 from __future__ import annotations
 
@@ -64,26 +64,3 @@ def unbeaten(choices: Mapping[str, Choice]) -> list[str]:
 def shares_of_rows(matrix: Tensor) -> Tensor:
     """Counts [R, C] → what part of its row each is, float64; 0 in an empty row."""
     return matrix.double() / matrix.sum(1, keepdim=True).clamp(min=1)
-
-
-def interval_text(interval: tuple[float, float], signed: bool = False) -> str:
-    """A confidence interval of a share, 0 to 1, in percent; signed: of a difference, in points."""
-    low, high = (100 * end for end in interval)
-    return f"{low:+.1f} to {high:+.1f} points" if signed else f"{low:.1f} to {high:.1f}%"
-
-
-def verdict(difference: tuple[float, float]) -> str:
-    """What the confidence interval of a difference says, in words for a title."""
-    low, high = difference
-    return "no difference is shown" if low <= 0 <= high else "a difference is shown"
-
-
-def mean_interval(values: Tensor) -> tuple[float, float]:
-    """The 95% confidence interval of the mean of values, float [N]: the normal approximation.
-
-    With fewer than two values nothing is known: it reaches from -1 to 1.
-    """
-    if len(values) < 2:
-        return -1.0, 1.0
-    mean, spread = float(values.double().mean()), 1.96 * float(values.double().std()) / len(values) ** 0.5
-    return mean - spread, mean + spread

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resnet_course.teaching.summaries import interval_text, mean_interval, verdict
+from resnet_course.teaching.intervals import interval_text, mean_interval, verdict
 
 
 def test_intervals_are_said_in_percent_or_in_points():
