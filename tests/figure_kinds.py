@@ -64,6 +64,9 @@ KINDS: dict[str, Callable[[float], Figure]] = {
     "lines": lambda value: plots.lines(
         {"one": {10: [0.2, value], 100: [0.6]}, "two": {10: 0.1}}, "t", "x", "y"
     ),
+    "panels": lambda value: plots.panels(
+        {"blur": {"one": {0: 0.9, 5: value}, "two": {0: 0.2}}, "noise": {"one": {0: 0.9}}}, "t", "x", "y"
+    ),
     "confusion": lambda value: plots.confusion(torch.tensor([[8, 2], [1, 9]]), ("cat", "dog"), "title"),
     "reliability": lambda value: plots.reliability({"as trained": bins(value), "b": bins()}, "title"),
     "gallery": lambda value: plots.gallery(images(5), list("abcde"), "gallery"),

@@ -33,6 +33,12 @@ def test_any_size_will_do(name, side):
     assert corrupt(images, name, 5).shape == images.shape
 
 
+@pytest.mark.parametrize("strength", [1, 3, 5])
+def test_a_rotation_leaves_no_black_corners(strength):
+    images = torch.randint(150, 250, (8, 3, 32, 32), dtype=torch.uint8)
+    assert corrupt(images, "rotation", strength).min() >= 140
+
+
 def test_an_occlusion_covers_the_share_that_it_says(images):
     covered = (corrupt(images, "occlusion", 4) == 127).all(1).float().mean((1, 2))
     assert covered.tolist() == pytest.approx([0.25] * 6, abs=0.02)

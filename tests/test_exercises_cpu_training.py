@@ -9,7 +9,7 @@ from torch import nn
 from resnet_course.exercises import cpu_training as ex
 
 
-@pytest.mark.parametrize("question", (ex.q3, ex.q4), ids=lambda question: question.name)
+@pytest.mark.parametrize("question", (ex.q3, ex.q4, ex.q5), ids=lambda question: question.name)
 def test_a_value_in_place_of_a_function_is_named(question, said):
     assert "Give the function itself" in said(question, 3)
 
@@ -48,12 +48,12 @@ def test_an_answer_of_another_kind_is_named(said):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"A": (2, 2)}, "A: 2 workers are too many. All cores compute"),
+        ({"A": (2, 2)}, "A: 2 workers are too many. Who has work"),
         ({"A": (1, 0)}, "A: 1 threads are too few"),
-        ({"B": (8, 2)}, "B: 8 threads are too many. One worker would deliver"),
+        ({"B": (8, 2)}, "B: 8 threads are too many. One worker delivers"),
         ({"B": (6, 1)}, "B: 1 workers are too few"),
         ({"C": (64, 0)}, "C: 64 threads are too many. The quota"),
-        ({"D": (8, 0)}, "D: 8 threads are too many. Two processes share"),
+        ({"D": (8, 0)}, "D: 8 threads are too many. All threads of both"),
         ({"D": 4}, "D: give two whole numbers"),
         ({"D": (4.0, 0)}, "D: give two whole numbers"),
     ],
@@ -64,6 +64,50 @@ def test_wrong_numbers_are_named_with_the_reason(change, message, said):
 
 
 # 3
+
+
+def convolution(flip=False, swap=False, mix=False, order=True, pad=True, own=True):
+    def answer(inputs, weight, stride, padding):
+        if not own:
+            return F.conv2d(inputs, weight, stride=stride, padding=padding)
+        weight = weight.flip(2, 3) if flip else weight.transpose(2, 3) if swap else weight
+        outputs, channels, kernel, _ = weight.shape
+        padding = padding if pad else 0
+        columns = F.unfold(inputs, kernel, stride=stride, padding=padding)  # [N, C * k * k, places]
+        h, w = ((side + 2 * padding - kernel) // stride + 1 for side in inputs.shape[2:])
+        if not order:
+            columns = columns.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1, 2)
+        product = weight.reshape(outputs, -1) @ columns.transpose(0, 1).flatten(1)  # [O, N * places]
+        if mix:
+            return product.view(len(inputs), outputs, h, w)
+        return product.view(outputs, len(inputs), h, w).transpose(0, 1)
+
+    return answer
+
+
+CONVOLUTIONS = {
+    "PyTorch's": (convolution(own=False), "This calls PyTorch's own convolution"),
+    "turned round": (convolution(flip=True), "the kernel is turned round"),
+    "swapped": (convolution(swap=True), "rows and columns of the kernel are swapped"),
+    "mixed": (convolution(mix=True), "pictures and output channels are mixed"),
+    "order": (convolution(order=False), "come in another order than those of the weight"),
+    "no padding": (convolution(pad=False), "the shape should be [2, 4, 5, 4], and is [2, 4, 3, 2]"),
+    "a list": (lambda *arguments: convolution()(*arguments).tolist(), "this is a list"),
+    "something else": (lambda *arguments: 2 * convolution()(*arguments), "the largest difference from"),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_wrong_convolution_is_named(name, said):
+    answer, message = CONVOLUTIONS[name]
+    assert message in said(ex.q3, answer)
+
+
+def test_a_convolution_by_unfold_is_right(said):
+    assert said(ex.q3, convolution()).startswith("✓")
+
+
+# 4
 
 
 def cosine(progress):
@@ -120,10 +164,10 @@ SCHEDULES = {
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_wrong_schedule_is_named_by_its_shape(name, said):
     answer, message = SCHEDULES[name]
-    assert message in said(ex.q3, answer)
+    assert message in said(ex.q4, answer)
 
 
-# 4
+# 5
 
 
 def refuse(model):
@@ -181,7 +225,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_a_wrong_accumulation_is_named(name, said):
     answer, message = STEPS[name]
-    assert message in said(ex.q4, answer)
+    assert message in said(ex.q5, answer)
 
 
 def test_a_batchnorm_in_eval_mode_is_to_be_accepted(said):
@@ -189,8 +233,16 @@ def test_a_batchnorm_in_eval_mode_is_to_be_accepted(said):
         if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
             raise ValueError("BatchNorm")
 
-    assert "in eval mode uses stored statistics" in said(ex.q4, step(check=too_strict))
+    assert "in eval mode uses stored statistics" in said(ex.q5, step(check=too_strict))
+
+
+def test_who_asks_the_network_in_place_of_the_batchnorm_is_told_so(said):
+    def of_the_network(model):
+        if model.training and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+            raise ValueError("BatchNorm")
+
+    assert "Ask the BatchNorm itself" in said(ex.q5, step(check=of_the_network))
 
 
 def test_another_right_way_is_right(said):
-    assert said(ex.q4, by_sums).startswith("✓")
+    assert said(ex.q5, by_sums).startswith("✓")

@@ -10,7 +10,7 @@ from resnet_course.evaluation import wilson_interval
 from resnet_course.exercises import evaluation as ex
 
 
-@pytest.mark.parametrize("question", (ex.q1, ex.q2, ex.q3, ex.q4), ids=lambda question: question.name)
+@pytest.mark.parametrize("question", (ex.q1, ex.q2, ex.q3, ex.q4, ex.q5), ids=lambda question: question.name)
 def test_a_value_in_place_of_a_function_is_named(question, said):
     assert "Give the function itself" in said(question, 3)
 
@@ -26,6 +26,11 @@ def plain(right, total):
 
 INTERVALS = {
     "share ± z s": (plain, "share ± z × standard error"),
+    "share ± z s, clipped": (
+        lambda r, n: (max(0.0, plain(r, n)[0]), min(1.0, plain(r, n)[1])),
+        "share ± z × standard error",
+    ),
+    "z of 1.645": (lambda r, n: wilson_interval(r, n, 1.645), "This covers 90 of 100 cases: z is 1.645"),
     "percents": (lambda r, n: tuple(100 * end for end in wilson_interval(r, n)), "These are percents"),
     "swapped": (lambda r, n: wilson_interval(r, n)[::-1], "The ends are swapped"),
     "z of 1": (lambda r, n: wilson_interval(r, n, 1.0), "This covers 68 of 100 cases"),
@@ -153,6 +158,40 @@ def test_bins_of_equal_numbers_are_named(said):
 # 4
 
 
+def quantile(more=1, index=-1, ranked=True, end="high", few=1.0, interpolate=False):
+    def answer(scores, miss):
+        part = 1 - miss if end == "high" else miss
+        if interpolate:
+            return torch.quantile(scores, part)
+        place = math.ceil((len(scores) + more) * part - 1e-9)
+        if place > len(scores):
+            return few if few is not None else scores[place]
+        return (scores.sort().values if ranked else scores)[place + index]
+
+    return answer
+
+
+QUANTILES = {
+    "no + 1": (quantile(more=0), "the + 1 is missing"),
+    "interpolated": (quantile(interpolate=True), "this lies between two scores"),
+    "one too far": (quantile(index=0), "one place too far"),
+    "lower end": (quantile(end="low"), "this is the lower end"),
+    "not sorted": (quantile(ranked=False), "The scores are not sorted"),
+    "too few": (quantile(few=0.5), "Of three scores the fourth is asked for"),
+    "too few stops": (quantile(few=None), "Of three scores the fourth is asked for"),
+    "something else": (lambda scores, miss: -1.0, "you have -1.0000"),
+}
+
+
+@pytest.mark.parametrize("name", QUANTILES)
+def test_a_wrong_quantile_is_named(name, said):
+    answer, message = QUANTILES[name]
+    assert message in said(ex.q4, answer)
+
+
+# 5
+
+
 def predictor(evaluation=True, flip=False, scale=255, normal="both", dim=1, gradients=False, back="name"):
     def answer(model, picture, mean, std, classes):
         if evaluation:
@@ -189,9 +228,9 @@ PREDICTORS = {
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_a_bug_that_is_left_is_named(name, said):
     answer, message = PREDICTORS[name]
-    assert message in said(ex.q4, answer)
+    assert message in said(ex.q5, answer)
 
 
 def test_the_given_function_with_all_five_bugs_is_not_accepted(said):
     five = predictor(evaluation=False, flip=True, scale=1, dim=0, gradients=True)
-    assert said(ex.q4, five).startswith("✗")
+    assert said(ex.q5, five).startswith("✗")

@@ -91,3 +91,39 @@ def test_features_without_any_spread_have_finite_distances():
     same = labels[:, None].float().expand(6, 4)  # within a class all images have the same features
     found = outliers.negative_mahalanobis(torch.cat([same, torch.full((1, 4), 0.5)]), same, labels)
     assert found.isfinite().all() and found[:6].max() <= 0 and found[6] < found[:6].min()
+
+
+@pytest.mark.parametrize("neighbours", [1, 7, 100])
+def test_neighbour_distance_is_that_to_the_kth_nearest(neighbours):
+    generator = torch.Generator().manual_seed(0)
+    features, known = torch.randn(9, 5, generator=generator), torch.randn(30, 5, generator=generator)
+    scaled = [[value / math.hypot(*row) for value in row] for row in known.tolist()]
+    for row, score in zip(
+        features.tolist(),
+        outliers.negative_neighbour_distance(features, known, neighbours).tolist(),
+        strict=True,
+    ):
+        own = [value / math.hypot(*row) for value in row]
+        assert -score == pytest.approx(
+            sorted(math.dist(own, other) for other in scaled)[min(neighbours, 30) - 1], abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("accepted", [0.5, 0.95, 1.0])
+def test_false_positives_are_counted_at_the_threshold_that_accepts_enough(accepted):
+    generator = torch.Generator().manual_seed(0)
+    known, unknown = torch.randn(100, generator=generator) + 1, torch.randn(80, generator=generator)
+    threshold = known.sort(descending=True).values[math.ceil(accepted * 100) - 1]
+    wanted = (unknown >= threshold).double().mean().item()
+    assert outliers.false_positive_rate(known, unknown, accepted) == pytest.approx(wanted)
+
+
+def test_the_interval_of_an_area_covers_it():
+    truth, covered = NormalDist().cdf(1 / math.sqrt(2)), 0
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        known, unknown = torch.randn(80, generator=generator) + 1, torch.randn(60, generator=generator)
+        low, high = outliers.auroc_interval(outliers.roc_curve(known, unknown)[2], 80, 60)
+        covered += low <= truth <= high
+    assert 180 <= covered <= 199, "95% of 200, give or take"
+    assert outliers.auroc_interval(1.0, 10, 10) == (1, 1)

@@ -101,7 +101,7 @@ def test_the_wrong_predictions_come_first():
     figure = plots.predictions(shapes.draw(20, 0), predictions(), rows=2, columns=4)
     titles = [axis.get_title() for axis in figure.axes]
     assert [title[0] for title in titles] == list("✗✗✗✓✓✓✓✓")
-    assert "3 of 20 test images are wrong" in figure.get_suptitle()
+    assert "3 of 20 predictions are wrong" in figure.get_suptitle()
 
 
 def test_a_prediction_takes_whatever_the_classifier_takes(tmp_path):
@@ -285,12 +285,38 @@ def test_a_confusion_matrix_of_many_classes_has_names_that_can_be_read_and_no_nu
     assert "most often class 2 is called class 5 (1 times)" in figure.alt
 
 
-def test_a_confusion_matrix_is_drawn_as_counts_and_as_shares():
-    matrix = torch.tensor([[8, 2], [0, 0]])
-    counts, shares = plots.confusion(matrix, ("cat", "dog"), "title").axes
-    assert [text.get_text() for text in counts.texts] == ["8", "2", "0", "0"]
-    assert [text.get_text() for text in shares.texts] == ["80", "20", "", ""]
-    assert (counts.get_xlabel(), counts.get_ylabel()) == ("predicted class", "true class")
+def test_a_confusion_matrix_is_drawn_as_shares_of_classes_that_say_how_many_they_are():
+    matrix = torch.tensor([[6, 2], [0, 4]])
+    (axis,) = plots.confusion(matrix, ("cat", "dog"), "title").axes
+    assert [text.get_text() for text in axis.texts] == ["75", "25", "", "100"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["cat (8)", "dog (4)"]
+    assert axis.get_ylabel() == "true class" and axis.get_xlabel() == "predicted class"
+
+
+def test_confidence_intervals_are_drawn_where_they_are():
+    intervals = {"one": {10: (0.1, 0.4), 100: (0.3, 0.5)}}
+    figure = plots.lines({"one": {10: 0.2, 100: 0.4}, "two": {10: 0.3}}, "t", "x", "y", intervals=intervals)
+    (band,) = figure.axes[0].collections
+    assert {(10.0, 0.1), (10.0, 0.4), (100.0, 0.3), (100.0, 0.5)} <= set(
+        map(tuple, band.get_paths()[0].vertices)
+    )
+    assert "confidence intervals" in figure.alt
+    figure = plots.bars({"x": {"a": 1.0, "b": 2.0}}, "t", "metres", intervals={"x": {"b": (1.5, 3.0)}})
+    (line,) = (each for each in figure.axes[0].collections)
+    assert line.get_segments()[0][:, 1].tolist() == [1.5, 3.0] and "confidence intervals" in figure.alt
+    with pytest.raises(ArgumentError, match="bars: x → b"):
+        plots.bars({"x": {"b": 2.0}}, "t", "metres", intervals={"x": {"b": (float("nan"), 3.0)}})
+
+
+def test_panels_share_axes_and_a_line_looks_the_same_in_all():
+    groups = {name: {"one": {0: 0.9, 5: 0.2}, "two": {0: 0.8, 5: 0.6}} for name in "abcd"}
+    figure = plots.panels(groups, "t", "x", "y", {"a": {"one": {0: (0.8, 1.0), 5: (0.1, 0.3)}}})
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title() for axis in shown] == list("abcd")
+    assert {axis.get_ylim() for axis in shown} == {shown[0].get_ylim()}
+    assert {axis.lines[1].get_color() for axis in shown} == {shown[0].lines[1].get_color()}
+    assert [len(axis.collections) for axis in shown] == [1, 0, 0, 0]
+    assert "a, one: from 90% to 20%" in figure.alt
 
 
 def test_reliability_draws_the_bins_that_hold_something():

@@ -1,4 +1,4 @@
-"""Whether a network is as sure as it is right: reliability, temperature, answering only what is sure."""
+"""Whether a network is as sure as it is right: reliability, calibration error, temperature."""
 
 from __future__ import annotations
 
@@ -30,19 +30,75 @@ class Bin:
     accuracy: float | None
 
 
-def reliability(predictions: Predictions, bins: int = 15) -> list[Bin]:
-    """Confidence against accuracy in equal ranges of confidence; `Predictions.ece` sums them up."""
+def reliability(predictions: Predictions, bins: int = 15, equal_mass: bool = False) -> list[Bin]:
+    """Confidence against accuracy, bin by bin; `Predictions.ece` sums them up.
+
+    bins: how many. equal_mass: False, the bins are equal ranges of confidence, some of which may be empty;
+        True, they hold equal numbers of predictions (one more or less), the least sure first.
+    Source of the latter: Nguyen and O'Connor, 2015 (arXiv 1508.05154).
+    """
     confidence = predictions.probabilities.max(1).values.double()
-    place = (confidence * bins).ceil().long().clamp(1, bins) - 1  # (0, 1/15], (1/15, 2/15], …
+    correct = predictions.correct.double()
+    if equal_mass:
+        order = confidence.argsort(stable=True).tensor_split(min(bins, len(predictions)))
+        edges = [0.0, *(float(confidence[part[-1]]) for part in order[:-1]), 1.0]
+        means = [(float(confidence[part].mean()), float(correct[part].mean())) for part in order]
+        return [
+            Bin(edges[n], edges[n + 1], len(part), *mean)
+            for n, (part, mean) in enumerate(zip(order, means, strict=True))
+        ]
+    place = _places(confidence, bins)
     count = torch.bincount(place, minlength=bins).tolist()
     sums = [
         torch.zeros(bins, dtype=torch.float64).index_add_(0, place, values).tolist()
-        for values in (confidence, predictions.correct.double())
+        for values in (confidence, correct)
     ]
     return [
         Bin(n / bins, (n + 1) / bins, count[n], *((s[n] / count[n] if count[n] else None) for s in sums))
         for n in range(bins)
     ]
+
+
+def _places(confidence: Tensor, bins: int) -> Tensor:
+    """The bin of each confidence among equal ranges (0, 1/15], (1/15, 2/15], …"""
+    return (confidence * bins).ceil().long().clamp(1, bins) - 1
+
+
+def ece_without_error(
+    predictions: Predictions, bins: int = 15, equal_mass: bool = False, draws: int = 200, seed: int = 0
+) -> float:
+    """The calibration error that a perfectly calibrated network would show on so many images: 0 to 1.
+
+    Few images show an error even where there is none, because each bin's accuracy is a sample. Here the
+    confidences stay, and what is right is drawn with exactly their probability. draws: of which it is the
+    mean. seed: of the draws.
+    Source: Vaicenavicius et al., "Evaluating model calibration in classification", 2019 (arXiv 1902.06977).
+    """
+    confidence = predictions.probabilities.max(1).values.double().clamp(max=1)
+    if equal_mass:
+        parts = confidence.argsort(stable=True).tensor_split(min(bins, len(predictions)))
+        place = torch.empty(len(predictions), dtype=torch.int64)
+        for number, part in enumerate(parts):
+            place[part] = number
+    else:
+        place = _places(confidence, bins)
+    generator = torch.Generator().manual_seed(seed)
+    right = torch.rand(draws, len(predictions), generator=generator, dtype=torch.float64) < confidence
+    gaps = torch.zeros(draws, bins, dtype=torch.float64)
+    gaps.index_add_(1, place, confidence - right.double())
+    return float(gaps.abs().sum(1).mean() / len(predictions))
+
+
+def overconfidence(predictions: Predictions) -> tuple[float, tuple[float, float]]:
+    """Mean confidence minus accuracy, -1 to 1, and its 95% confidence interval.
+
+    Above 0: too sure. Unlike the calibration error it has a sign and, for few images too, no bias; but what
+    is too sure here and not sure enough there cancels. The interval is the normal approximation.
+    """
+    gaps = predictions.probabilities.max(1).values.double() - predictions.correct.double()
+    gap = float(gaps.mean())
+    spread = 1.96 * float(gaps.std()) / math.sqrt(len(gaps)) if len(gaps) > 1 else 1.0
+    return gap, (gap - spread, gap + spread)
 
 
 def fit_temperature(predictions: Predictions) -> float:
@@ -72,13 +128,3 @@ def with_temperature(predictions: Predictions, temperature: float) -> Prediction
     if not temperature > 0:
         raise ArgumentError(f"the temperature is {temperature}; it must be above 0")
     return replace(predictions, logits=predictions.logits / temperature)
-
-
-def coverage_curve(predictions: Predictions) -> tuple[Tensor, Tensor]:
-    """Accuracy if only the most confident predictions count: (coverage, accuracy), float64 [N] each, 0 to 1.
-
-    Entry k: the k + 1 surest of the N images are answered, the others get "I don't know".
-    """
-    order = predictions.probabilities.max(1).values.sort(descending=True, stable=True).indices
-    answered = torch.arange(1, len(predictions) + 1, dtype=torch.float64)
-    return answered / len(predictions), predictions.correct[order].double().cumsum(0) / answered

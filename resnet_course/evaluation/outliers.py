@@ -37,6 +37,37 @@ def negative_mahalanobis(features: Tensor, known: Tensor, labels: Tensor) -> Ten
     return -torch.cdist(white, white_means).min(1).values
 
 
+def negative_neighbour_distance(features: Tensor, known: Tensor, neighbours: int = 10) -> Tensor:
+    """Minus the distance from each row to the k-th nearest training image, all scaled to length 1: float [N].
+
+    features: float [N, D]. known: the features [M, D] of training images. neighbours: k; M if M is less.
+    Source: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", 2022 (arXiv 2204.06507).
+    """
+    features, known = (torch.nn.functional.normalize(each) for each in (features, known))
+    distances = torch.cdist(features, known)
+    return -distances.kthvalue(min(neighbours, len(known)), dim=1).values
+
+
+def false_positive_rate(known: Tensor, unknown: Tensor, accepted: float = 0.95) -> float:
+    """The part of the unknown images that is accepted where a part `accepted` of the known ones is: 0 to 1.
+
+    known, unknown: scores [N] and [M], higher for known. With 0.95 it is called FPR95.
+    """
+    false, true, _ = roc_curve(known, unknown)
+    return float(false[(true >= accepted - 1e-9).nonzero()[0, 0]])
+
+
+def auroc_interval(area: float, known: int, unknown: int) -> tuple[float, float]:
+    """The 95% confidence interval of an area under the ROC curve, for so many known and unknown images.
+
+    area: 0 to 1. Source: Hanley and McNeil, "The meaning and use of the area under a ROC curve", 1982.
+    """
+    both, other = area / (2 - area) - area**2, 2 * area**2 / (1 + area) - area**2
+    variance = (area * (1 - area) + (known - 1) * other + (unknown - 1) * both) / (known * unknown)
+    spread = 1.96 * variance**0.5
+    return max(0.0, area - spread), min(1.0, area + spread)
+
+
 def roc_curve(known: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor, float]:
     """How well a score tells known images from unknown ones, for every threshold.
 

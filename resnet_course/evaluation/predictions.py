@@ -75,13 +75,13 @@ class Predictions:
             for name, right, total in zip(self.classes, rights, totals, strict=True)
         }
 
-    def ece(self, bins: int = 15) -> float:
+    def ece(self, bins: int = 15, equal_mass: bool = False) -> float:
         """Expected calibration error, 0 to 1: how far confidence and accuracy lie apart on average.
 
-        The gap between mean confidence and accuracy in each of `bins` equal ranges of confidence, weighted
-        with its predictions (see `reliability`). Source: Guo et al., 2017 (arXiv 1706.04599).
+        The gap between mean confidence and accuracy in each bin, weighted with its predictions. bins, and
+        equal_mass, as in `reliability`. Source: Guo et al., 2017 (arXiv 1706.04599).
         """
-        filled = [b for b in reliability(self, bins) if b.count]
+        filled = [b for b in reliability(self, bins, equal_mass) if b.count]
         return sum(b.count * abs(b.confidence - b.accuracy) for b in filled) / len(self)
 
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: the slow line, threads and workers, warm-up and cosine, accumulation."""
+"""Exercises of notebook 04: slow lines, threads and workers, a convolution, a schedule, accumulation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from resnet_course.exercises.core import Exercise, Mistake, must_be_dict, must_be_function
 
@@ -120,18 +121,18 @@ MACHINES = """
 # D: 8 cores, `torchrun --nproc-per-node 2`, pictures in memory. The numbers are for each process.
 """
 SETTINGS: dict[str, tuple[tuple[int, int], str]] = {
-    "A": ((2, 0), "All cores compute; there is nothing for a worker to prepare."),
+    "A": ((2, 0), "Who has work to do here, and who has none?"),
     "B": (
         (6, 2),
-        "One worker would deliver a batch every 200 ms, two every 100 ms: just enough. The other six cores "
-        "compute.",
+        "One worker delivers a batch every 200 ms. How often must one arrive, and which cores are left to "
+        "train?",
     ),
     "C": (
         (2, 0),
-        "The quota is 200,000 of every 100,000 microseconds: two cores, whatever the server has. More "
-        "threads only wait for each other.",
+        "The quota is 200,000 of every 100,000 microseconds, whatever the server has. How many cores are "
+        "that?",
     ),
-    "D": ((4, 0), "Two processes share eight cores; with eight threads each they would fight for them."),
+    "D": ((4, 0), "All threads of both processes together should not be more than the cores."),
 }
 
 
@@ -169,7 +170,127 @@ q2 = Exercise(
 )
 
 
-# 3: warm-up and cosine
+# 3: a convolution as a matrix product
+
+
+class _NoConvolution(TorchFunctionMode):
+    """Within it PyTorch's own convolutions are refused."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Called for every function of PyTorch."""
+        if getattr(function, "__name__", "").startswith(("conv1d", "conv2d", "conv3d", "convolution")):
+            raise Mistake("This calls PyTorch's own convolution. Write the patches into a matrix instead.")
+        return function(*args, **(kwargs or {}))
+
+
+def check_convolution(answer: Callable[[Tensor, Tensor, int, int], Tensor]) -> None:
+    """Compare with PyTorch's convolution on several geometries, and recognise what is swapped."""
+    must_be_function(answer, "ex.q3.check(my_convolution)")
+    for height, width, kernel, stride, padding in ((5, 5, 3, 1, 0), (5, 4, 3, 1, 1), (6, 7, 3, 2, 1)):
+        inputs, weight = torch.randn(2, 3, height, width), torch.randn(4, 3, kernel, kernel)
+        with _NoConvolution():
+            found = answer(inputs.clone(), weight.clone(), stride, padding)
+        wanted = F.conv2d(inputs, weight, stride=stride, padding=padding)
+        here = f"Inputs {height} × {width}, kernel {kernel}, stride {stride}, padding {padding}:"
+        if not isinstance(found, Tensor):
+            raise Mistake(f"Return a tensor; this is a {type(found).__name__}.")
+        if found.shape != wanted.shape:
+            raise Mistake(f"{here} the shape should be {list(wanted.shape)}, and is {list(found.shape)}.")
+        if not torch.allclose(found, wanted, atol=1e-4):
+            _name_convolution(found, inputs, weight, stride, padding, here)
+
+
+def _name_convolution(
+    found: Tensor, inputs: Tensor, weight: Tensor, stride: int, padding: int, here: str
+) -> None:
+    """Raise the Mistake that a wrong output looks like."""
+
+    def of(inputs: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(inputs, weight, stride=stride, padding=padding)
+
+    def alike(other: Tensor) -> bool:
+        return other.shape == found.shape and torch.allclose(found, other, atol=1e-4)
+
+    right = of(inputs, weight)
+    if alike(of(inputs, weight.flip(2, 3))):
+        raise Mistake(f"{here} the kernel is turned round. PyTorch's convolution does not flip it.")
+    if alike(of(inputs, weight.transpose(2, 3))):
+        raise Mistake(f"{here} rows and columns of the kernel are swapped.")
+    for mixed in (right.transpose(0, 1).reshape(right.shape), right.permute(1, 0, 2, 3).reshape(right.shape)):
+        if alike(mixed):
+            raise Mistake(
+                f"{here} pictures and output channels are mixed: the product is [O, N × h × w], so view it "
+                "as [O, N, h, w] before you swap the first two."
+            )
+    if alike(_wrong_order(inputs, weight, stride, padding)):
+        raise Mistake(
+            f"{here} the numbers of a patch come in another order than those of the weight: channels first, "
+            "then the rows of the kernel, then its columns."
+        )
+    raise Mistake(
+        f"{here} the largest difference from PyTorch's is {float((found - right).abs().max()):.2f}."
+    )
+
+
+def _wrong_order(inputs: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The output if a patch lists the kernel's taps first and the channels within them."""
+    columns = F.unfold(inputs, weight.shape[2], stride=stride, padding=padding)
+    taps = columns.view(len(inputs), weight.shape[1], -1, columns.shape[2]).transpose(1, 2).flatten(1, 2)
+    shape = F.conv2d(inputs, weight, stride=stride, padding=padding).shape
+    return (weight.flatten(1) @ taps).view(shape)
+
+
+q3 = Exercise(
+    MODULE,
+    "q3",
+    stub='''
+def my_convolution(inputs, weight, stride, padding):
+    """A convolution without bias, as one matrix product, without PyTorch's convolution.
+
+    inputs: float [N, C, H, W]. weight: float [O, C, k, k]. padding: zeros on every side.
+    Returns float [N, O, h, w], with h = (H + 2 * padding - k) // stride + 1, and w likewise.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "F.pad(inputs, (padding,) * 4) first. Then tap (i, j) of the kernel sees, at all output places at "
+        "once, padded[:, :, i : i + stride * h : stride, j : j + stride * w : stride].",
+        "Stack the k × k taps behind the channels: [N, C, k * k, h, w]. Bring it to [C * k * k, N * h * w].",
+        "weight.flatten(1) is [O, C * k * k]. The product [O, N * h * w] becomes .view(O, N, h, w).",
+    ),
+    source='''
+import torch
+import torch.nn.functional as F
+
+
+def my_convolution(inputs, weight, stride, padding):
+    """A convolution without bias, as one matrix product, without PyTorch's convolution.
+
+    inputs: float [N, C, H, W]. weight: float [O, C, k, k]. padding: zeros on every side.
+    Returns float [N, O, h, w], with h = (H + 2 * padding - k) // stride + 1, and w likewise.
+    """
+    images, channels, height, width = inputs.shape
+    outputs, _, kernel, _ = weight.shape
+    h, w = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
+    padded = F.pad(inputs, (padding,) * 4)
+    taps = []
+    for i in range(kernel):
+        for j in range(kernel):
+            taps.append(padded[:, :, i : i + stride * h : stride, j : j + stride * w : stride])
+    patches = torch.stack(taps, 2)  # [N, C, k * k, h, w]
+    columns = patches.permute(1, 2, 0, 3, 4).reshape(channels * kernel**2, images * h * w)
+    rows = weight.reshape(outputs, channels * kernel**2)
+    product = rows @ columns  # [O, N * h * w]
+    return product.view(outputs, images, h, w).transpose(0, 1)
+''',
+    checker=check_convolution,
+    praise="One product does it all, and you know what it costs: every number copied k × k times.",
+)
+
+
+# 4: warm-up and cosine
 
 
 def _right_schedule(step: int, steps: int, warm_up: int) -> float:
@@ -180,7 +301,7 @@ def _right_schedule(step: int, steps: int, warm_up: int) -> float:
 
 def check_schedule(answer: Callable[[int, int, int], float]) -> None:
     """Compare with the right factors at every step, and name what the shape tells."""
-    must_be_function(answer, "ex.q3.check(my_schedule)")
+    must_be_function(answer, "ex.q4.check(my_schedule)")
     for steps, warm_up in ((100, 20), (7, 3), (50, 0)):
         values = [answer(step, steps, warm_up) for step in range(1, steps + 1)]
         for value in values:
@@ -236,9 +357,9 @@ def _name_shape(values: list[float], steps: int, warm_up: int) -> None:
     )
 
 
-q3 = Exercise(
+q4 = Exercise(
     MODULE,
-    "q3",
+    "q4",
     stub='''
 def my_schedule(step, steps, warm_up):
     """The factor on the learning rate at a step, 1 to `steps`.
@@ -273,7 +394,7 @@ def my_schedule(step, steps, warm_up):
 )
 
 
-# 4: gradient accumulation
+# 5: gradient accumulation
 
 
 def _plain_model() -> nn.Module:
@@ -349,7 +470,7 @@ def _same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def check_accumulation(answer: Callable[[nn.Module, torch.optim.Optimizer, list], Any]) -> None:
     """Compare the weights after a step with those of the large batch, and with those of known mistakes."""
-    must_be_function(answer, "ex.q4.check(my_step)")
+    must_be_function(answer, "ex.q5.check(my_step)")
     for sizes in ((4, 4, 4), (5, 2, 4, 1)):
         parts = _parts(sizes)
         got, wanted = _after(answer, parts, False), _after(None, parts, False)
@@ -391,11 +512,19 @@ def _check_batchnorm(answer: Callable) -> None:
             "A BatchNorm in eval mode uses stored statistics and does no harm: raise ValueError only where "
             "module.training is True."
         ) from None
+    model.train()[1].eval()  # a frozen BatchNorm within a network that learns
+    try:
+        answer(model, optimizer, _parts((4, 4)))
+    except ValueError:
+        raise Mistake(
+            "The network is in training mode, but its BatchNorm is frozen, in eval mode: that does no harm. "
+            "Ask the BatchNorm itself, module.training, not the network, model.training."
+        ) from None
 
 
-q4 = Exercise(
+q5 = Exercise(
     MODULE,
-    "q4",
+    "q5",
     stub='''
 def my_step(model, optimizer, parts):
     """One training step on a batch that is too large for the memory, part by part.

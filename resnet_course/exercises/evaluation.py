@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: accuracy interval, confusion matrix, calibration error, five bugs."""
+"""Exercises of notebook 05: interval, confusion matrix, calibration error, conformal quantile, five bugs."""
 
 from __future__ import annotations
 
@@ -39,14 +39,18 @@ def check_interval(answer: Callable[[int, int], tuple[float, float]]) -> None:
             raise Mistake("The ends are swapped: the lower one comes first.")
         share = right / total
         plain = 1.96 * math.sqrt(share * (1 - share) / total)
-        if math.isclose(high - low, 2 * plain, abs_tol=2e-4):
+        clipped = max(0.0, share - plain), min(1.0, share + plain)
+        if math.isclose(high - low, 2 * plain, abs_tol=2e-4) or (
+            math.isclose(low, clipped[0], abs_tol=2e-4) and math.isclose(high, clipped[1], abs_tol=2e-4)
+        ):
             raise Mistake(
                 f"{here} this is share ± z × standard error. It goes above 1 for few pictures, and says ± 0 "
                 "if all are right. Wilson's formula does not."
             )
-        z_free = wilson_interval(right, total, 1.0)
-        if all(math.isclose(a, b, abs_tol=2e-4) for a, b in zip((low, high), z_free, strict=True)):
-            raise Mistake("This covers 68 of 100 cases: z is 1. For 95 of 100 it is 1.96.")
+        for z, covered in ((1.0, 68), (1.645, 90)):
+            other = wilson_interval(right, total, z)
+            if all(math.isclose(a, b, abs_tol=2e-4) for a, b in zip((low, high), other, strict=True)):
+                raise Mistake(f"This covers {covered} of 100 cases: z is {z}. For 95 of 100 it is 1.96.")
         raise Mistake(
             f"{here} it is {wanted[0]:.4f} to {wanted[1]:.4f}, and you have {low:.4f} to {high:.4f}."
         )
@@ -172,7 +176,7 @@ def my_confusion_matrix(labels, predicted, classes):
     return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
 ''',
     checker=check_confusion,
-    praise="One line, and no class is lost.",
+    praise="No class is lost, and each pair is counted as often as it occurs.",
 )
 
 
@@ -294,7 +298,86 @@ def my_calibration_error(confidence, correct, bins):
 )
 
 
-# 4: five bugs
+# 4: conformal quantile
+
+
+def _place(count: int, miss: float, more: int = 1) -> int:
+    return math.ceil((count + more) * (1 - miss) - 1e-9)
+
+
+def check_quantile(answer: Callable[[Tensor, float], float]) -> None:
+    """Compare at several sizes, and recognise another place in the order."""
+    must_be_function(answer, "ex.q4.check(my_quantile)")
+    for count, miss in ((19, 0.1), (100, 0.1), (57, 0.25)):
+        scores = torch.rand(count, dtype=torch.float64)
+        found, ranked = float(answer(scores.clone(), miss)), scores.sort().values
+        wanted = float(ranked[_place(count, miss) - 1])
+        if not math.isclose(found, wanted, abs_tol=1e-6):
+            _name_place(found, scores, miss, wanted)
+    try:
+        found = float(answer(torch.tensor([0.1, 0.5, 0.3]), 0.1))
+    except IndexError:
+        found = math.nan
+    if found != 1:
+        raise Mistake(
+            "Of three scores the fourth is asked for: three pictures cannot promise nine of ten. Return 1 "
+            "then, so that every class belongs to the set."
+        )
+
+
+def _name_place(found: float, scores: Tensor, miss: float, wanted: float) -> None:
+    """Raise the Mistake that a wrong quantile looks like."""
+    ranked, place = scores.sort().values, _place(len(scores), miss)
+    here = f"Of {len(scores)} scores, with {miss:.0%} that may miss,"
+    if math.isclose(found, float(ranked[_place(len(scores), miss, 0) - 1]), abs_tol=1e-6):
+        raise Mistake(f"{here} the + 1 is missing: the new picture counts too, and it may be the worst.")
+    if math.isclose(found, float(torch.quantile(scores, 1 - miss)), abs_tol=1e-6):
+        raise Mistake(f"{here} this lies between two scores. Take the score itself at the place, rounded up.")
+    if place < len(scores) and math.isclose(found, float(ranked[place]), abs_tol=1e-6):
+        raise Mistake(f"{here} this is one place too far: the first place has the index 0.")
+    low = (ranked[_place(len(scores), 1 - miss) - 1], torch.quantile(scores, miss))
+    if any(math.isclose(found, float(value), abs_tol=1e-6) for value in low):
+        raise Mistake(f"{here} this is the lower end. Most of the scores must lie below: 1 - miss of them.")
+    if math.isclose(found, float(scores[place - 1]), abs_tol=1e-6):
+        raise Mistake("The scores are not sorted.")
+    raise Mistake(f"{here} it is {wanted:.4f}, and you have {found:.4f}.")
+
+
+q4 = Exercise(
+    MODULE,
+    "q4",
+    stub='''
+def my_quantile(scores, miss):
+    """The conformal quantile: the score at place ceil((N + 1) * (1 - miss)), the lowest score first.
+
+    scores: float [N], 1 minus the probability of the true class, of calibration pictures. miss: the part of
+    the sets that may miss the truth. Where N is too small for that place, return 1: each class is in the set.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "math.ceil gives the place; it counts from 1.",
+        "scores.sort().values[place - 1], if place is at most len(scores).",
+    ),
+    source='''
+import math
+
+
+def my_quantile(scores, miss):
+    """The conformal quantile: the score at place ceil((N + 1) * (1 - miss)), the lowest score first.
+
+    scores: float [N], 1 minus the probability of the true class, of calibration pictures. miss: the part of
+    the sets that may miss the truth. Where N is too small for that place, return 1: each class is in the set.
+    """
+    place = math.ceil((len(scores) + 1) * (1 - miss) - 1e-9)  # 1e-9: 0.9 is not exact
+    return float(scores.sort().values[place - 1]) if place <= len(scores) else 1.0
+''',
+    checker=check_quantile,
+    praise="One number, and the sets hold the truth as often as you asked for.",
+)
+
+
+# 5: five bugs
 
 
 class _Watched(nn.Module):
@@ -319,7 +402,7 @@ CLASSES = ("red", "green", "blue")
 
 def check_predictor(answer: Callable[..., Any]) -> None:
     """Let it predict with a watched network, and see which of the five bugs is still there."""
-    must_be_function(answer, "ex.q4.check(my_predict_one)")
+    must_be_function(answer, "ex.q5.check(my_predict_one)")
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[..., 0], pixels[..., 1], pixels[..., 2] = 200, 60, 20
     model = _Watched().train()
@@ -389,9 +472,9 @@ BUGS = '''
 # picture: upright, in RGB and of the right size already. mean, std: float [3], of values from 0 to 1.
 '''
 
-q4 = Exercise(
+q5 = Exercise(
     MODULE,
-    "q4",
+    "q5",
     stub=BUGS
     + """def my_predict_one(model, picture, mean, std, classes):
     raise NotImplementedError

@@ -107,7 +107,11 @@ def for_machine(probe: machine.Probe, minutes: float) -> tuple[str, ...]:
     lines = [
         _about_bf16(probe),
         f"{probe.threads} of {probe.cores} cores compute fastest."
-        + (" Something else keeps the others busy: close it." if probe.threads < probe.cores else ""),
+        + (
+            " The others are hyper-threads of the same cores, or something else keeps them busy: close it."
+            if probe.threads < probe.cores
+            else ""
+        ),
     ]
     if machine.device().startswith("cuda"):
         lines.append("There is a GPU, and it is used: take FULL, and larger images.")

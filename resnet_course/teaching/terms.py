@@ -35,6 +35,11 @@ TERMS = (
         0,
     ),
     Term(
+        "bootstrap",
+        "Computing a number again from images drawn with replacement, to see how much it depends on them.",
+        5,
+    ),
+    Term(
         "calibration",
         "How well confidence agrees with accuracy: of answers that are 80% sure, 80% should be right.",
         5,
@@ -51,6 +56,11 @@ TERMS = (
         0,
     ),
     Term("checkpoint", "A file with a network's weights and all that is needed to use them again.", 0),
+    Term(
+        "churn",
+        "The part of the images that two networks give different classes, whatever is right.",
+        5,
+    ),
     Term("class", "One of the answers that a classifier can give.", 0, "classes"),
     Term(
         "confidence",
@@ -63,6 +73,11 @@ TERMS = (
         "The range of true values that agree with a measurement; one of 95% misses the truth once in twenty.",
         0,
         "interval",
+    ),
+    Term(
+        "conformal prediction",
+        "Naming a set of classes that holds the truth as often as was asked for.",
+        5,
     ),
     Term(
         "confusion matrix",
@@ -218,7 +233,7 @@ TERMS = (
         "A 1×1 convolution on the shortcut, which gives x the shape of F(x) where a block changes it.",
         1,
     ),
-    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5, "quanti"),
+    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5),
     Term("recall", "Of the images that belong to a class, the part that is called so.", 5),
     Term("ReLU", "A function that keeps positive values and makes negative ones 0.", 1),
     Term("residual", "What a block adds to its input: F(x) in F(x) + x.", 0),

@@ -18,13 +18,19 @@ FEW = 12  # values that a description names one by one
 
 
 def bars(
-    groups: Mapping[str, Mapping[str, float]], title: str, label: str, line: float | None = None
+    groups: Mapping[str, Mapping[str, float]],
+    title: str,
+    label: str,
+    line: float | None = None,
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
 ) -> Figure:
     """Values side by side: a group of bars for each name, a style for each of the `groups`.
 
     label: what the bars measure, with its unit. line: a value to compare with, drawn across.
+    intervals: by group and name, (low, high) of a value's confidence interval, drawn as an error bar.
     """
     check_finite("bars", groups)
+    check_finite("bars", intervals or {})
     names = list(dict.fromkeys(name for values in groups.values() for name in values))
     figure, axes = subplots(figsize=(10, 3.8))
     axis = axes[0, 0]
@@ -32,6 +38,11 @@ def bars(
     for place, (group, style) in enumerate(styles(groups).items()):
         positions = [names.index(name) + (place - (len(groups) - 1) / 2) * width for name in groups[group]]
         axis.bar(positions, list(groups[group].values()), width, **style.bar, label=legend_label(group))
+        for position, (name, value) in zip(positions, groups[group].items(), strict=True):
+            low, high = (intervals or {}).get(group, {}).get(name, (value, value))
+            if low < high:
+                reach = [[max(0.0, value - low)], [max(0.0, high - value)]]
+                axis.errorbar(position, value, reach, color=rcParams["text.color"], capsize=3, linewidth=1)
     if line is not None:
         axis.axhline(line, color=rcParams["text.color"], linestyle="--", linewidth=1)
     axis.set_xticks(range(len(names)), names, rotation=30 if len(names) > 8 else 0)
@@ -39,7 +50,8 @@ def bars(
     axis.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside lower center", ncols=min(4, len(groups)))
     across = "" if line is None else f" A line across marks {line:.3g}."
-    return finish(figure, title, f"Bars of {label}. {_described(groups)}.{across}")
+    errors = " Error bars show confidence intervals." if intervals else ""
+    return finish(figure, title, f"Bars of {label}. {_described(groups)}.{across}{errors}")
 
 
 def _described(groups: Mapping[str, Mapping[str, float]]) -> str:
@@ -112,7 +124,7 @@ def accuracy_against_seconds(
         axis.legend(loc="lower right")
     axis.margins(y=0.15)
     axis.set(xlabel="seconds", ylabel="validation accuracy", xlim=(0, 1.25 * slowest))  # room for a name
-    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.grid(alpha=0.3)
     ends = (
         f"{name} with {choices[name].accuracy.mean:.1%} in {format_duration(choices[name].seconds)}"
@@ -141,7 +153,7 @@ def spreads(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Fi
         range(len(names)), [f"{name} ({format_duration(choices[name].seconds)})" for name in names]
     )
     axis.set_xlabel("validation accuracy")
-    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axis.margins(y=0.15)
     axis.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -95,13 +96,16 @@ def lines(
     *,
     percent: bool = False,
     logarithmic: bool = False,
+    intervals: Mapping[str, Mapping[float, tuple[float, float]]] | None = None,
 ) -> Figure:
     """A line for each name, through values or through the means of several, with a bar from least to most.
 
     series: by the name and the place on the x axis, a value or several. x, y: what the axes show, with units.
-    percent: the values are shares, 0 to 1. logarithmic: the x axis.
+    percent: the values are shares, 0 to 1. logarithmic: the x axis. intervals: by name and place, (low, high)
+    of a value's confidence interval, which is drawn as a band.
     """
     check_finite("lines", series)
+    check_finite("lines", intervals or {})
     check_finite("lines", {name: list(values) for name, values in series.items()})
     figure, axes = subplots(figsize=(8, 4.2))
     axis = axes[0, 0]
@@ -111,14 +115,14 @@ def lines(
         means, reach = [each.mean for each in found], [each.reach for each in found]
         spread = list(zip(*reach, strict=True)) if any(map(any, reach)) else None
         axis.errorbar(places, means, spread, **style.curve, capsize=3, label=legend_label(name), markersize=5)
+        if band := (intervals or {}).get(name):
+            low, high = zip(*band.values(), strict=True)
+            axis.fill_between(list(band), low, high, color=style.color, alpha=0.2, linewidth=0)
         first, last = (f"{mean:.0%}" if percent else f"{mean:.3g}" for mean in (means[0], means[-1]))
         ends.append(f"{name} from {first} at {places[0]:,.4g} to {last} at {places[-1]:,.4g}")
     axis.set(xlabel=x, ylabel=y)
     if logarithmic:
-        axis.set_xscale("log")
-        places = sorted({place for values in series.values() for place in values})
-        axis.set_xticks(places, [f"{place:,.0f}" for place in places])
-        axis.minorticks_off()
+        _mark_places(axis, {place for values in series.values() for place in values})
     if percent:
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.grid(alpha=0.3)
@@ -126,4 +130,62 @@ def lines(
         figure.legend(loc="outside right upper", fontsize=9)
     else:
         axis.legend(fontsize=9)
-    return finish(figure, title, f"Lines of {y} against {x}: {listed(ends, len(SERIES))}.")
+    bands = " Bands show 95% confidence intervals." if intervals else ""
+    return finish(figure, title, f"Lines of {y} against {x}: {listed(ends, len(SERIES))}.{bands}")
+
+
+def _mark_places(axis: Axes, places: set[float]) -> None:
+    """Make the x axis logarithmic, with a tick at each place."""
+    axis.set_xscale("log")
+    axis.set_xticks(sorted(places), [f"{place:,.0f}" for place in sorted(places)])
+    axis.minorticks_off()
+
+
+def panels(
+    groups: Mapping[str, Mapping[str, Mapping[float, float]]],
+    title: str,
+    x: str,
+    y: str,
+    intervals: Mapping[str, Mapping[str, Mapping[float, tuple[float, float]]]] | None = None,
+    *,
+    logarithmic: bool = False,
+) -> Figure:
+    """The same lines of shares, 0 to 1, in a panel for each name, all with the same axes.
+
+    groups: by the panel's name, the line's name and the place on the x axis, a share. x, y: what the axes
+    show. intervals: likewise, (low, high) of its confidence interval, which is drawn as a band. logarithmic:
+    the x axis.
+    """
+    check_finite("panels", groups)
+    check_finite("panels", intervals or {})
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure, axes = subplots(
+        rows, columns, figsize=(3.4 * columns, 2.6 * rows + 0.8), sharex=True, sharey=True
+    )
+    looks = styles(line for lines_of in groups.values() for line in lines_of)
+    for axis, (name, lines_of) in zip(axes.flat, groups.items(), strict=False):
+        for line, values in lines_of.items():
+            axis.plot(*zip(*values.items(), strict=True), **looks[line].curve, label=line, markersize=5)
+            if band := (intervals or {}).get(name, {}).get(line):
+                low, high = zip(*band.values(), strict=True)
+                axis.fill_between(list(band), low, high, color=looks[line].color, alpha=0.2, linewidth=0)
+        axis.set_title(name, fontsize=10)
+        if logarithmic:
+            _mark_places(axis, {place for values in lines_of.values() for place in values})
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(groups) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(y)
+    for axis in axes[-1]:
+        axis.set_xlabel(x)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(looks))
+    ends = (
+        f"{name}, {line}: from {next(iter(values.values())):.0%} to {list(values.values())[-1]:.0%}"
+        for name, lines_of in groups.items()
+        for line, values in lines_of.items()
+    )
+    bands = " Bands show 95% confidence intervals." if intervals else ""
+    return finish(figure, title, f"Panels with lines of {y} against {x}. {listed(ends, 24)}.{bands}")

@@ -67,7 +67,7 @@ def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, co
         axis.spines[:].set(visible=True, color=style.color, linestyle=style.line, linewidth=3)
         axis.set_title(f"{text}\n{confidence[index]:.0%} sure", fontsize=10)
     title = (
-        f"{predictions.dataset}: {len(wrong):,} of {len(predictions):,} test images are wrong; "
+        f"{predictions.dataset}: {len(wrong):,} of {len(predictions):,} predictions are wrong; "
         f"{len(shown_wrong)} of them come first here"
     )
     alt = (
@@ -109,10 +109,11 @@ def prediction(image: ImageSource, square: Tensor, prediction: Prediction) -> Fi
     return finish(figure, title, alt)
 
 
-def rows(images: Mapping[str, Tensor], title: str) -> Figure:
+def rows(images: Mapping[str, Tensor], title: str, heads: Sequence[str] = ()) -> Figure:
     """Images in rows, each row with its name.
 
-    images: by the row's name, uint8 [N, 3, H, W]; rows may differ in N and in size.
+    images: by the row's name, uint8 [N, 3, H, W]; rows may differ in N and in size. heads: what stands above
+    the columns.
     """
     columns = max(len(row) for row in images.values())
     figure, axes = subplots(len(images), columns, figsize=(1.05 * columns + 1.6, 1.05 * len(images) + 0.5))
@@ -121,6 +122,8 @@ def rows(images: Mapping[str, Tensor], title: str) -> Figure:
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
         for axis, image in zip(row, members, strict=False):  # a short row leaves axes empty
             show_image(axis, image)
+    for axis, head in zip(axes[0], heads, strict=False):
+        axis.set_title(head, fontsize=9)
     named = (
         f"{name} ({len(row)} of {row.shape[-1]} × {row.shape[-2]} pixels)" for name, row in images.items()
     )

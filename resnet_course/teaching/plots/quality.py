@@ -22,14 +22,15 @@ INCHES = 0.16  # for each of more classes: room for its name
 
 
 def confusion(matrix: Tensor, classes: Sequence[str], title: str) -> Figure:
-    """A confusion matrix twice: as counts, and as shares of each true class; of many only these.
+    """A confusion matrix: what part of each true class was predicted as what, in percent.
 
-    matrix: int64 [C, C], row = the true class, column = the predicted one. classes: in the matrix's order.
+    matrix: counts, int64 [C, C], row = the true class, column = the predicted one. classes: in the matrix's
+    order; beside each stands how many images it has. Of many classes only colours are shown.
     """
     if matrix.shape != (len(classes), len(classes)):
         size = " × ".join(map(str, matrix.shape))
         raise ArgumentError(f"plots.confusion: the matrix is {size}, and there are {len(classes)} classes")
-    counts, shares = matrix.numpy(), shares_of_rows(matrix).numpy()
+    shares = shares_of_rows(matrix).numpy()
     mistakes = shares * (1 - np.eye(len(classes)))
     if len(classes) > MOST_NUMBERED:
         side = INCHES * len(classes) + 2
@@ -38,14 +39,17 @@ def confusion(matrix: Tensor, classes: Sequence[str], title: str) -> Figure:
         share = PercentFormatter(1, decimals=0)
         figure.colorbar(cells, ax=axes[0, 0], shrink=0.5, label="share of the true class", format=share)
     else:
-        figure, axes = subplots(1, 2, figsize=(13, 6))
-        panels = (axes[0, 0], counts, "images"), (axes[0, 1], shares, "% of the true class")
-        for axis, values, what in panels:
-            cells = _matrix(axis, mistakes, classes, what)
-            for (row, column), value in np.ndenumerate(values):
-                text = f"{value:,}" if values is counts else f"{100 * value:.0f}" if value >= 0.005 else ""
-                color = _readable_on(cells.to_rgba(mistakes[row, column]))
-                axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+        figure, axes = subplots(figsize=(8, 6.4))
+        axis = axes[0, 0]
+        cells = _matrix(axis, mistakes, classes, "% of the true class")
+        counts = matrix.sum(1).tolist()
+        axis.set_yticks(
+            range(len(classes)), [f"{name} ({n:,})" for name, n in zip(classes, counts, strict=True)]
+        )
+        for (row, column), value in np.ndenumerate(shares):
+            text = f"{100 * value:.0f}" if value >= 0.005 else ""
+            color = _readable_on(cells.to_rgba(mistakes[row, column]))
+            axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     right, total = int(matrix.trace()), int(matrix.sum())
     alt = (
         f"A table of true against predicted classes: {right:,} of {total:,} images are right; "
@@ -100,15 +104,23 @@ def reliability(bins: Mapping[str, Sequence[Bin]], title: str) -> Figure:
         middle, width = [(each.low + each.high) / 2 for each in found], bins[name][0].high - bins[name][0].low
         upper.bar(middle, [each.accuracy for each in found], 0.95 * width, **TEST.bar, label="accuracy")
         points = [(each.confidence, each.accuracy) for each in found]
-        upper.plot(*zip(*points, strict=True), "o", color="black", markeredgecolor="white", markersize=4)
+        upper.plot(
+            *zip(*points, strict=True),
+            "o",
+            color="black",
+            markeredgecolor="white",
+            markersize=4,
+            label="mean confidence and accuracy of a bin",
+        )
         upper.plot([0, 1], [0, 1], "--", color=MUTED.color, label="confidence = accuracy")
         upper.set(title=name, ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-        upper.legend(loc="upper left", fontsize=9)
         lower.bar(middle, [each.count for each in found], 0.95 * width, **MUTED.bar)
-        lower.set(xlabel="confidence", ylabel="predictions")
+        lower.set(xlabel="confidence", ylabel="predictions", yscale="log")
+        lower.minorticks_off()
         last = found[-1]
         surest.append(
             f"{name}: of the {last.count:,} surest, with a mean confidence of {last.confidence:.0%}, "
             f"{last.accuracy:.0%} are right"
         )
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return finish(figure, title, f"Bars of accuracy against confidence. {listed(surest)}.")
