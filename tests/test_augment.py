@@ -181,7 +181,7 @@ def test_every_augmentation_keeps_form_type_order_and_the_images_given(name):
     assert found.dtype == torch.uint8 and found.shape == images.shape and torch.equal(images, before)
     assert torch.equal(found, change(images, seeded()))
     constant = (torch.arange(12) * 20).to(torch.uint8)[:, None, None, None].expand(12, 3, 32, 32)
-    if name != "trivial":  # which changes colours
+    if name not in ("trivial", "crop_flip_light", "crop_flip_erasing"):  # which change colours
         assert torch.equal(change(constant, seeded()), constant), "images keep their place"
 
 
