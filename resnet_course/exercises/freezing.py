@@ -484,12 +484,8 @@ def check_class_weights(answer: Callable[[Tensor, int], Tensor]) -> None:
             raise Mistake(
                 f"It should return one number a class, {len(sizes)}, and returns {list(found.shape)}."
             )
-        if not found.is_floating_point():
-            raise Mistake(f"It returns whole numbers ({found.dtype}). Divide with /, not with //.")
         if not found.isfinite().all():
-            raise Mistake(
-                "A weight is not finite: of an empty class count at least one picture, .clamp(min=1)."
-            )
+            raise Mistake("A weight is not finite: an empty class counts as one picture, .clamp(min=1).")
         _check_weights(found.double(), torch.tensor(sizes).double())
 
 
@@ -500,14 +496,14 @@ def _check_weights(found: Tensor, sizes: Tensor) -> None:
         return
     if torch.allclose(product, product[0].expand_as(product), rtol=1e-4):
         raise Mistake(
-            "The weights stand in the right ratio, but their scale is another: a class of average size should "
-            "have the weight 1, so that the learning rate keeps its meaning. Multiply by N / C."
+            "The ratio is right, the scale is not: a class of average size should have the weight 1, so that "
+            "the learning rate keeps its meaning. Multiply by N / C."
         )
     if torch.allclose(found[there] / found[0], sizes[there] / sizes[0], rtol=1e-4):
-        raise Mistake("The largest class has the largest weight. It should be the other way round: divide.")
+        raise Mistake("The largest class has the largest weight. It should be the smallest one: divide.")
     raise Mistake(
-        f"For classes of {[int(n) for n in sizes]} pictures yours are {[round(w, 3) for w in found.tolist()]}. "
-        "Weight times size should be the same for all classes: N / C."
+        f"For {[int(n) for n in sizes]} pictures yours are {[round(w, 3) for w in found.tolist()]}. "
+        "Weight times size should be N / C for all classes; divide with /, not with //."
     )
 
 
