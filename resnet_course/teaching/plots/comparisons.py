@@ -36,6 +36,7 @@ def bars(
         )
         if few:
             axis.bar_label(drawn, fmt="{:.3g}", fontsize=8, padding=2)
+            axis.margins(y=0.1)
     if line is not None:
         axis.axhline(line, color=rcParams["text.color"], linestyle="--", linewidth=1)
     axis.set_xticks(range(len(names)), names, rotation=30 if len(names) > 8 else 0)
