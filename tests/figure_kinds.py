@@ -40,6 +40,9 @@ def images(count=4):
 KINDS: dict[str, Callable[[float], Figure]] = {
     "samples": lambda value: plots.samples(shapes.draw(50, 0), per_class=3),
     "history": lambda value: plots.history(history(loss=value), "shapes"),
+    "losses": lambda value: plots.losses(
+        {"by heart": {"training": [2.0, value], "validation": [2.0, 1.9]}}, "curves"
+    ),
     "predictions": lambda value: plots.predictions(shapes.draw(20, 0), predictions(sure=value), 2, 4),
     "prediction": lambda value: plots.prediction(
         np.zeros((40, 60, 3), np.uint8), images()[0], Prediction("ring", 0.7, {"ring": 0.7, "star": value})

@@ -7,7 +7,7 @@ import torch
 
 from resnet_course import machine
 from resnet_course.data import Splits, shapes
-from resnet_course.recipes import LAPTOP
+from resnet_course.recipes import FEW, LAPTOP
 from resnet_course.teaching import advice, tables
 from resnet_course.teaching.advice import advise
 
@@ -18,21 +18,24 @@ def no_timing(monkeypatch):
 
 
 def splits(count=1000):
-    return Splits(shapes.draw(count, 0), shapes.draw(100, 1), shapes.draw(100, 2))
+    return Splits(shapes.draw(count, 0), shapes.draw(200, 1), shapes.draw(100, 2))
 
 
 def test_a_sound_data_set_has_no_warning_and_a_recipe():
     found = advise(splits())
     assert found.warnings == () and found.minutes == 2
-    assert str(found).startswith("- Nothing to fix was found.\nBegin with: recipe laptop, image_size=128")
+    assert str(found).startswith(
+        "- Nothing to fix was found.\nBegin with the recipe few (--recipe few): 160 pixels, 8"
+    )
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_copies_are_counted_by_split(split):
     sound = splits()
-    copied = replace(sound.test, images=torch.cat([sound.train.images[:30].flip(3), sound.test.images[30:]]))
+    part = getattr(sound, split)
+    copied = replace(part, images=torch.cat([sound.train.images[:30].flip(3), part.images[30:]]))
     (warning,) = advise(replace(sound, **{split: copied})).warnings
-    assert f"of 100 {split} images are also in train, or nearly" in warning
+    assert f"of {len(part)} {split} images are also in train, or nearly" in warning
     assert 28 <= int(warning.split()[0]) <= 34
 
 
@@ -43,7 +46,7 @@ def test_few_and_unequal_classes_are_named():
     )
     out_of_balance, few = advise(replace(sound, train=sound.train.subset(wanted))).warnings
     assert "out of balance: circle has 100 images, triangle has 20" in out_of_balance
-    assert "triangle has only 20 images" in few
+    assert "triangle has only 20 images left to learn from" in few
 
 
 def test_tiny_images_are_named():
@@ -54,20 +57,24 @@ def test_tiny_images_are_named():
     assert any("at most 16 pixels" in warning for warning in advise(Splits(*small)).warnings)
 
 
-@pytest.mark.parametrize(
-    ("count", "epochs", "batch_size"), [(100, 20, 10), (2_000, 10, 128), (40_000, LAPTOP.epochs, 128)]
-)
-def test_small_sets_get_more_epochs_and_smaller_batches(count, epochs, batch_size):
+@pytest.mark.parametrize(("count", "recipe"), [(100, FEW), (4_990, FEW), (5_000, LAPTOP), (40_000, LAPTOP)])
+def test_small_sets_get_the_recipe_for_few_pictures(count, recipe):
     sound = splits(200)
-    train = sound.train.subset(torch.arange(count) % 200)
-    recipe = advise(replace(sound, train=train)).recipe
-    assert (recipe.epochs, recipe.batch_size) == (epochs, batch_size)
+    found = advise(replace(sound, train=sound.train.subset(torch.arange(count) % 200)))
+    assert found.recipe == recipe and f"--recipe {recipe.name}" in str(found)
 
 
-def test_larger_images_get_a_larger_input():
+def test_few_validation_pictures_are_named_with_what_they_can_say():
+    sound = splits()
+    (warning,) = advise(replace(sound, val=sound.val.limit(100))).warnings
+    assert "circle has 10 validation images; all 100 together" in warning
+    assert "uncertain by 8 points" in warning  # 1.96 · √(0.8 · 0.2 / 100)
+
+
+def test_a_network_sees_the_same_of_larger_images():
     sound = splits(200)
     large = replace(sound.train, images=sound.train.images.repeat_interleave(4, 2).repeat_interleave(4, 3))
-    assert advise(replace(sound, train=large)).recipe.image_size == 128
+    assert advise(replace(sound, train=large)).recipe == FEW
 
 
 @pytest.mark.parametrize(("gain", "why"), [(0.02, "would emulate bf16"), (1.0, "bf16 was not measured")])

@@ -1,13 +1,18 @@
 """Every change is drawn for each image, and equals torchvision's, image by image, for the same draw."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torchvision.transforms import InterpolationMode, RandomErasing, v2
 from torchvision.transforms.v2 import functional
 
+from resnet_course.data import ImageSet
 from resnet_course.inputs import AUGMENTATIONS, MIXES, augment
+from resnet_course.inputs.batches import augmented
+from resnet_course.inputs.transforms import scaled
+from resnet_course.recipes import REDUCED
 
 
 def noise(count, side=32, seed=0):
@@ -181,7 +186,7 @@ def test_every_augmentation_keeps_form_type_order_and_the_images_given(name):
     assert found.dtype == torch.uint8 and found.shape == images.shape and torch.equal(images, before)
     assert torch.equal(found, change(images, seeded()))
     constant = (torch.arange(12) * 20).to(torch.uint8)[:, None, None, None].expand(12, 3, 32, 32)
-    if name != "trivial":  # which changes colours
+    if name not in ("trivial", "crop_flip_light", "crop_flip_erasing"):  # which change colours
         assert torch.equal(change(constant, seeded()), constant), "images keep their place"
 
 
@@ -227,3 +232,17 @@ def test_torchvision_draws_once_for_a_batch():
     theirs = v2.RandomCrop(32, padding=4)(batch)
     assert len(theirs.flatten(1).unique(dim=0)) == 1
     assert len(augment.random_crop(batch, 4, seeded()).flatten(1).unique(dim=0)) > 10
+
+
+@pytest.mark.parametrize("name", ["crop_flip_rotate", "crop_flip_light", "crop_flip_erasing", "trivial"])
+def test_images_larger_than_the_input_are_scaled_down_before_they_are_changed(name):
+    large = ImageSet(noise(6, side=64), torch.zeros(6, dtype=torch.int64), ("noise",), "noise")
+    plan = replace(REDUCED, image_size=32, augmentation=name)
+    found = augmented(large, torch.arange(6), plan, seeded())
+    assert torch.equal(found, AUGMENTATIONS[name].batch(scaled(large.images, 32), seeded()))
+
+
+@pytest.mark.parametrize("name", ["none", "flip"])
+def test_images_that_are_only_mirrored_keep_their_size(name):
+    large = ImageSet(noise(6, side=64), torch.zeros(6, dtype=torch.int64), ("noise",), "noise")
+    assert augmented(large, torch.arange(6), replace(REDUCED, augmentation=name), seeded()).shape[-1] == 64

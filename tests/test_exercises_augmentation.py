@@ -12,7 +12,7 @@ def function(arguments, body):
     return answer_of(f"def answer({arguments}):\n    {lines}\n")
 
 
-@pytest.mark.parametrize("question", (ex.q1, ex.q2, ex.q3), ids=lambda question: question.name)
+@pytest.mark.parametrize("question", (ex.q1, ex.q2, ex.q3, ex.q6), ids=lambda question: question.name)
 def test_a_value_in_place_of_a_function_is_named(question, said):
     assert "Give the function itself" in said(question, torch.zeros(3))
 
@@ -32,6 +32,7 @@ STDS = {
     "return (images / 255).std((0, 2, 3)) * 1.1": "it should be [",
 }
 RIGHT_STDS = [
+    "return (images.numpy() / 255).std((0, 2, 3))",
     "return (images.double() / 255).std((0, 2, 3), unbiased=False)",
     "return images.float().std((0, 2, 3), keepdim=True) / 255",
     "return [float((images[:, c] / 255.0).std()) for c in range(3)]",
@@ -65,7 +66,8 @@ DISPLAYS = {
     "return ((inputs * s + m) * 255).round()": "Clamp them, round",
     "return ((inputs * s + m) * 255).clamp(0, 255)": "right before rounding",
     "inputs.mul_(s); return ((inputs + m) * 255).round().clamp(0, 255).byte()": "It changes the picture",
-    "return ((inputs * s + m) * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)": None,
+    "return ((inputs * s + m) * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)": "[H, W, 3], as",
+    "return (((inputs * s + m) * 255).round().clamp(0, 254) + 1).to(torch.uint8)": "off by one",
     "((inputs * s + m) * 255)": "Is a return missing?",
     "return ((inputs * s + m) * 255).round().clamp(0, 255).to(torch.uint8)[None]": "The shape should stay",
 }
@@ -87,6 +89,8 @@ def test_q2_names_the_wrong_axis(said):
     "body",
     [
         M + "return ((inputs * s + m).clamp(0, 1) * 255 + 0.5).to(torch.uint8)",
+        "x = inputs.numpy() * np.array(std)[:, None, None] + np.array(mean)[:, None, None]; "
+        "return (x * 255).round().clip(0, 255).astype(np.uint8)",
         "c = [(inputs[i] * std[i] + mean[i]) * 255 for i in range(3)]; "
         "return torch.stack(c).round().clamp(0, 255).byte()",
     ],
@@ -201,3 +205,32 @@ def test_q5_says_why_each_wrong_diagnosis_is_wrong(letter, said):
 )
 def test_q5_names_what_is_not_an_answer(answer, message, said):
     assert message in said(ex.q5, answer)
+
+
+ORDER = "names = sorted(set(groups)); order = torch.randperm(len(names), generator=generator).tolist(); "
+DEAL = "fold = {names[place]: i % k for i, place in enumerate(order)}; "
+EACH = "return torch.tensor([fold[group] for group in groups])"
+FOLDS = {
+    "return torch.randint(k, (len(groups),), generator=generator)": "is in several folds",
+    "return torch.arange(len(groups)) % k": "is in several folds",
+    ORDER + DEAL.replace("i % k", "i % 2") + EACH: "A fold is empty: [2, 3]",
+    ORDER + DEAL.replace("i % k", "i % k + 1") + EACH: "the numbers are 0 to 3",
+    ORDER + DEAL.replace("i % k", "min(i, k - 1)") + EACH: "about even",
+    ORDER.replace("generator=generator", "") + DEAL + EACH: "Two calls with the same generator differ",
+    ORDER.replace("torch.randperm(len(names), generator=generator).tolist()", "range(len(names))")
+    + DEAL
+    + EACH: "Another generator gives the same folds",
+    ORDER + DEAL + "return torch.tensor(list(fold.values()))": "one fold a picture",
+    ORDER + DEAL + EACH.removeprefix("return "): "Is a return missing?",
+}
+
+
+@pytest.mark.parametrize(("body", "message"), FOLDS.items())
+def test_q6_names_the_mistake(body, message, said):
+    text = said(ex.q6, function("groups, k, generator", body))
+    assert text.startswith("✗") and message in text
+
+
+@pytest.mark.parametrize("end", [EACH, "return [fold[group] for group in groups]"])
+def test_q6_takes_every_right_way(end, said):
+    assert said(ex.q6, function("groups, k, generator", ORDER + DEAL + end)).startswith("✓")

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from exercise_harness import answer_of
@@ -312,3 +313,73 @@ def test_every_wrong_strategy_is_explained(said):
     assert "is not one of the strategies" in said(ex.q4, {**solution, "A": "layer 4"})
     assert "B is missing" in said(ex.q4, {"A": "head"})
     assert "not a list" in said(ex.q4, ["head"])
+
+
+# 1, 2 and 3 once more: what is legal, and what only looks frozen
+
+
+def test_statistics_that_are_thrown_away_are_named(said):
+    def without_statistics(model, train_from):
+        parts = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
+        for name in parts[: parts.index(train_from)]:
+            part = getattr(model, name).requires_grad_(False)
+            for module in part.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.track_running_stats, module.running_mean, module.running_var = False, None, None
+
+    assert "has lost its stored mean and variance" in said(ex.q1, without_statistics)
+
+
+def test_numpys_numbers_are_numbers(said):
+    solution = answer_of(ex.q2.source)
+    assert said(ex.q2, lambda *asked: np.int64(solution(*asked))).startswith("✓")
+
+
+def test_a_bare_parameter_is_a_legal_group(said):
+    solution = answer_of(ex.q3.source)
+
+    def bare(*arguments):
+        return [{**group, "params": group["params"][0]} for group in solution(*arguments)]
+
+    assert said(ex.q3, bare).startswith("✓")
+
+
+# 5
+
+WEIGHTS = {
+    "sizes": "The largest class has the largest weight",
+    "1 / sizes": "the scale is not",
+    "(len(labels) / (num_classes * sizes))[labels]": "one weight a picture",
+    "len(labels) / (num_classes * torch.bincount(labels, minlength=num_classes))": "not finite",
+    "(len(labels) / sizes).sqrt()": "Weight times size",
+    "len(labels) / (num_classes * sizes[sizes > 9])": "one number a class",
+    "None": "Is a return missing?",
+}
+BEGIN_WEIGHTS = "sizes = torch.bincount(labels, minlength=num_classes).clamp(min=1)"
+
+
+def weights(formula):
+    return answer_of(f"def answer(labels, num_classes):\n    {BEGIN_WEIGHTS}\n    return {formula}\n")
+
+
+@pytest.mark.parametrize(("formula", "message"), WEIGHTS.items())
+def test_every_mistake_in_the_weights_is_named(formula, message, said):
+    text = said(ex.q5, weights(formula))
+    assert text.startswith("✗") and message in text
+
+
+@pytest.mark.parametrize("end", ["", ".tolist()", ".numpy()"])
+def test_right_weights_are_right_in_any_form(end, said):
+    assert said(ex.q5, weights(f"(len(labels) / (num_classes * sizes)){end}")).startswith("✓")
+
+
+# 6
+
+
+@pytest.mark.parametrize("letter", "ABCDE")
+def test_every_wrong_diagnosis_of_curves_is_explained(letter, said):
+    right, why = ex.CURVES[letter]
+    for other in set(ex.DIAGNOSES) - {right}:
+        text = said(ex.q6, {**answer_of(ex.q6.source), letter: other})
+        assert text.startswith("✗") and f"{letter}: {other!r} is not the first thing to do. {why}" in text
+    assert "is not one of the first steps" in said(ex.q6, dict.fromkeys("ABCDE", "pray"))

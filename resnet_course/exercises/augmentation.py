@@ -1,10 +1,11 @@
-"""Exercises of notebook 02: statistics, undoing a normalisation, a crop a picture, what is safe, leaks."""
+"""Exercises of notebook 02: statistics, undoing a normalisation, crops, what is safe, leaks, folds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,8 +33,8 @@ def check_std(answer: Callable[[Tensor], Tensor]) -> None:
     images = images.to(torch.uint8)
     before = images.clone()
     found = answer(images)
-    if isinstance(found, list | tuple):
-        found = torch.tensor([float(value) for value in found])
+    if isinstance(found, list | tuple | np.ndarray):
+        found = torch.tensor([float(value) for value in np.ravel(found)])
     must_be_tensor(found)
     if not torch.equal(images, before):
         raise Mistake("It changes the pictures that it gets. Compute a new tensor.")
@@ -117,9 +118,15 @@ def check_display(answer: Callable[[Tensor, Any, Any], Tensor]) -> None:
         bytes_[0, 0, 0], bytes_[1, 1, 1] = 255, 0
         before = inputs.clone()
         found = answer(inputs, mean, std)
+        found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
         must_be_tensor(found)
         if not torch.equal(inputs, before):
             raise Mistake("It changes the picture that it gets. Compute a new tensor.")
+        if found.shape == (height, width, 3) and torch.equal(found.permute(2, 0, 1).int(), bytes_.int()):
+            raise Mistake(
+                "The shape is [H, W, 3], as matplotlib takes it. Here the channels should stay in front; "
+                "permute(1, 2, 0) comes when you show it."
+            )
         if found.shape != inputs.shape:
             raise Mistake(f"The shape should stay {tuple(inputs.shape)}, and yours is {tuple(found.shape)}.")
         if torch.equal(found.double(), bytes_.double()):
@@ -166,6 +173,11 @@ def _name_display_mistake(found: Tensor, inputs: Tensor, m: Tensor, s: Tensor) -
         for scaled in (wrong * 255, (wrong * 255).round().clamp(0, 255), (wrong * 255).clamp(0, 255).trunc()):
             if same(scaled):
                 raise Mistake(message)
+    if same(x.round(), 1.001):
+        raise Mistake(
+            "The values are off by one at some pixels. Compute in one go: times std, plus mean, "
+            "times 255; then round once, at the end."
+        )
     if inputs.shape[1:] == (3, 3):
         flat_m, flat_s = m.flatten(), s.flatten()
         for scaled in ((inputs * flat_s + flat_m) * 255,):
@@ -478,4 +490,79 @@ q5 = Exercise(
 """,
     checker=check_leaks,
     praise="Split first, by whatever belongs together; then touch the test pictures once, at the end.",
+)
+
+
+# 6: folds by group
+
+
+def check_folds(answer: Callable[..., Tensor]) -> None:
+    """Look at folds of groups of uneven size: whole groups, even folds, drawn with the generator."""
+    must_be_function(answer, "ex.q6.check(folds_of)")
+    names = [f"day {day}" for day in range(23) for _ in range(1 + day % 7)]
+    groups = [names[place] for place in torch.randperm(len(names)).tolist()]
+
+    def drawn(seed: int) -> Tensor:
+        found = answer(list(groups), 4, torch.Generator().manual_seed(seed))
+        return torch.as_tensor(found) if isinstance(found, list | tuple | np.ndarray) else found
+
+    found = drawn(0)
+    must_be_tensor(found)
+    if found.shape != (len(groups),):
+        raise Mistake(f"It should return one fold a picture, {len(groups)}, and returns {list(found.shape)}.")
+    folds = set(found.tolist())
+    if not folds <= {0, 1, 2, 3}:
+        raise Mistake(f"With four folds the numbers are 0 to 3, and yours are {sorted(folds)}.")
+    if len(folds) < 4:
+        raise Mistake(f"A fold is empty: {sorted({0, 1, 2, 3} - folds)} never occurs.")
+    of_group: dict[str, set[int]] = {}
+    for group, fold in zip(groups, found.tolist(), strict=True):
+        of_group.setdefault(group, set()).add(fold)
+    torn = [group for group, own in of_group.items() if len(own) > 1]
+    if torn:
+        raise Mistake(f"{torn[0]} is in several folds. Draw a fold for each group, not for each picture.")
+    sizes = found.long().bincount(minlength=4)
+    if sizes.max() > 2 * sizes.min():
+        raise Mistake(
+            f"The folds hold {sizes.tolist()} pictures. Deal the groups out in turn (number them in a "
+            "random order, modulo k), so that the folds are about even."
+        )
+    if not torch.equal(found, drawn(0)):
+        raise Mistake(
+            "Two calls with the same generator differ. Draw with it: torch.randperm(…, generator=generator)."
+        )
+    if torch.equal(found, drawn(1)):
+        raise Mistake("Another generator gives the same folds. Put the groups into a random order first.")
+
+
+q6 = Exercise(
+    MODULE,
+    "q6",
+    stub='''
+def folds_of(groups, k, generator):
+    """For each picture its fold, 0 to k - 1, so that a group is never split.
+
+    groups: a list with the name of each picture's group. generator: draw with it. Returns int64 [N].
+    The folds have about the same number of groups, dealt out at random.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "sorted(set(groups)) lists each group once, in an order that is the same at every start.",
+        "Put the groups into a random order; the group at place i goes into fold i % k.",
+    ),
+    source='''
+def folds_of(groups, k, generator):
+    """For each picture its fold, 0 to k - 1, so that a group is never split.
+
+    groups: a list with the name of each picture's group. generator: draw with it. Returns int64 [N].
+    The folds have about the same number of groups, dealt out at random.
+    """
+    names = sorted(set(groups))
+    order = torch.randperm(len(names), generator=generator).tolist()
+    fold = {names[place]: i % k for i, place in enumerate(order)}
+    return torch.tensor([fold[group] for group in groups])
+''',
+    checker=check_folds,
+    praise="No group is on both sides, so the check meets only what it has not learned from.",
 )

@@ -99,7 +99,10 @@ class Exercise:
         print_escaped(self.source)
 
     def _judge(self, answer: Any) -> tuple[str, str]:
-        untouched = "not attempted", "not attempted yet. Fill in the cell above; hint() helps."
+        untouched = (
+            "not attempted",
+            f"not attempted yet. Fill in the cell above; ex.{self.name}.hint() helps.",
+        )
         if answer is ... or (isinstance(answer, dict) and any(value is ... for value in answer.values())):
             return untouched
         try:

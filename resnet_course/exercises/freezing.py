@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: freeze for good, the size of a cache, discriminative rates, which strategy."""
+"""Exercises of notebook 03: freezing, the size of a cache, rates, a strategy, class weights, curves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -98,7 +99,18 @@ def _train(model: nn.Module, call_train: bool) -> None:
         optimizer.step()
 
 
+def _check_stored(trunk: nn.Module, train_from: str) -> None:
+    """Frozen BatchNorm must still have statistics: without them it normalises with those of the batch."""
+    for name, module in trunk.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and (module.running_mean is None or module.running_var is None):
+            raise Mistake(
+                f"After my_freeze(model, {train_from!r}) the BatchNorm {name} has lost its stored mean and "
+                "variance: it would normalise with those of the batch, in eval mode too. Keep them."
+            )
+
+
 def _check_statistics(model: nn.Module, trunk: nn.Module, head: nn.Module, train_from: str) -> None:
+    _check_stored(trunk, train_from)
     before = _state(trunk)
     _train(model, call_train=False)
     if moved := _moved(trunk, before):
@@ -192,7 +204,7 @@ def check_cache_bytes(answer: Callable[[int, int, int, str, int], int]) -> None:
         for train_from in ("fc", "layer4", "layer3", "layer2", "layer1"):
             asked = (7, 3, image_size, train_from, 2)
             right, found = _cache_bytes(*asked), answer(*asked)
-            if not isinstance(found, int | float) or isinstance(found, bool):
+            if isinstance(found, bool) or not isinstance(found, int | float | np.integer | np.floating):
                 raise Mistake(f"It should return a number and returns {type(found).__name__}.")
             if found != right:
                 raise Mistake(
@@ -297,7 +309,8 @@ def _check_members(model: nn.Module, groups: list[dict]) -> None:
     for group in groups:
         if "params" not in group:
             raise Mistake("A group has no 'params'. Its keys are 'params', 'lr' and 'weight_decay'.")
-        group["params"] = list(group["params"])
+        one = isinstance(group["params"], Tensor)  # PyTorch takes a single parameter without a list too
+        group["params"] = [group["params"]] if one else list(group["params"])
         for parameter in group["params"]:
             if not isinstance(parameter, nn.Parameter):
                 raise Mistake("'params' should hold parameters, and holds something else: names, perhaps?")
@@ -384,18 +397,23 @@ RIGHT: dict[str, tuple[str, str]] = {
     ),
     "B": (
         "all, discriminative rates",
-        "The pictures are unlike photographs, so early layers must adapt too, and there are enough pictures "
-        "and enough time for it.",
+        "The pictures are unlike the photographs that the network knows, so more than the last stage should "
+        "change, the early layers a little; and there are enough pictures and enough time for it.",
     ),
     "C": (
         "from scratch",
-        "The pretrained first layer takes three channels and cannot read twelve; and there is enough to "
-        "learn everything anew.",
+        "The pretrained first layer takes three channels. One can repeat its filters for twelve, but here "
+        "there is enough to learn everything anew, for light that no photograph shows.",
     ),
     "D": (
         "layer4 and head",
         "There is enough to adapt the last stage, and the time is too short to send the pictures through "
         "the whole network again and again: the trunk is computed once.",
+    ),
+    "E": (
+        "layer4 and head",
+        "Six hundred photographs of things are what the trunk knows already. Start from the head; with ten "
+        "minutes layer4 can follow on cached features. All layers would learn such a set by heart.",
     ),
 }
 
@@ -412,24 +430,25 @@ def check_strategies(answer: Any) -> None:
 
 
 STORIES = """
-# The strategies, each used once: "head" (on cached features), "layer4 and head" (on cached features),
-# "all, discriminative rates", "from scratch".
+# The strategies: "head" and "layer4 and head" (both on cached features), "all, discriminative rates",
+# "from scratch". Each is used at least once.
 #
 # A: a stall at a fair: visitors photograph 3 things 15 times each; two seconds later it must know them.
 # B: 60,000 pictures from a thermal camera, as grey pictures in three channels; an hour on a good machine.
 # C: 400,000 satellite pictures with 12 channels from infrared to ultraviolet; a machine with GPUs for a week.
 # D: 40 everyday things in a workshop, 400 photographs of each; five minutes on a laptop.
+# E: ten kinds of parts from a shop, 60 photographs of each; ten minutes on a laptop.
 """
 
 q4 = Exercise(
     MODULE,
     "q4",
     stub=STORIES
-    + """chosen = {"A": ..., "B": ..., "C": ..., "D": ...}
+    + """chosen = {"A": ..., "B": ..., "C": ..., "D": ..., "E": ...}
 """,
     hints=(
         "Ask of each: how many pictures a class, how much like ImageNet's photographs, how much time?",
-        "One cannot use the pretrained first layer. One has time for nothing but the head.",
+        "One has other channels than the first layer takes. One has time for nothing but the head.",
     ),
     source=STORIES
     + """chosen = {
@@ -437,8 +456,145 @@ q4 = Exercise(
     "B": "all, discriminative rates",
     "C": "from scratch",
     "D": "layer4 and head",
+    "E": "layer4 and head",
 }
 """,
     checker=check_strategies,
     praise="Pictures, likeness to what the trunk has learned from, and time decide.",
+)
+
+
+# 5: weights for the classes
+
+
+def check_class_weights(answer: Callable[[Tensor, int], Tensor]) -> None:
+    """Compare ratio and scale of the weights, on classes of uneven size and with one that is empty."""
+    must_be_function(answer, "ex.q5.check(class_weights)")
+    for sizes in ((60, 30, 10), (8, 1, 7, 0)):
+        labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        found = answer(labels, len(sizes))
+        found = torch.as_tensor(found) if isinstance(found, list | tuple | np.ndarray) else found
+        if not isinstance(found, Tensor):
+            raise Mistake(
+                f"It should return a tensor and returns {type(found).__name__}. Is a return missing?"
+            )
+        if found.shape == labels.shape and len(labels) != len(sizes):
+            raise Mistake("That is one weight a picture, as a sampler takes it. The loss wants one a class.")
+        if found.shape != (len(sizes),):
+            raise Mistake(
+                f"It should return one number a class, {len(sizes)}, and returns {list(found.shape)}."
+            )
+        if not found.isfinite().all():
+            raise Mistake("A weight is not finite: an empty class counts as one picture, .clamp(min=1).")
+        _check_weights(found.double(), torch.tensor(sizes).double())
+
+
+def _check_weights(found: Tensor, sizes: Tensor) -> None:
+    there, even = sizes > 0, sizes.sum() / len(sizes)
+    product = (found * sizes)[there]
+    if torch.allclose(product, even.expand_as(product), rtol=1e-4):
+        return
+    if torch.allclose(product, product[0].expand_as(product), rtol=1e-4):
+        raise Mistake(
+            "The ratio is right, the scale is not: a class of average size should have the weight 1, so that "
+            "the learning rate keeps its meaning. Multiply by N / C."
+        )
+    if torch.allclose(found[there] / found[0], sizes[there] / sizes[0], rtol=1e-4):
+        raise Mistake("The largest class has the largest weight. It should be the smallest one: divide.")
+    raise Mistake(
+        f"For {[int(n) for n in sizes]} pictures yours are {[round(w, 3) for w in found.tolist()]}. "
+        "Weight times size should be N / C for all classes; divide with /, not with //."
+    )
+
+
+q5 = Exercise(
+    MODULE,
+    "q5",
+    stub='''
+def class_weights(labels, num_classes):
+    """Weights for F.cross_entropy(..., weight=weights): float [num_classes].
+
+    labels: int64 [N]. All classes count alike; one of average size, N / num_classes, has the weight 1.
+    A class without pictures has a finite weight.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "torch.bincount(labels, minlength=num_classes) counts the pictures of each class.",
+        "A weight is the average size divided by the size of the class.",
+    ),
+    source='''
+def class_weights(labels, num_classes):
+    """Weights for F.cross_entropy(..., weight=weights): float [num_classes].
+
+    labels: int64 [N]. All classes count alike; one of average size, N / num_classes, has the weight 1.
+    A class without pictures has a finite weight.
+    """
+    sizes = torch.bincount(labels, minlength=num_classes).clamp(min=1)
+    return len(labels) / (num_classes * sizes)
+''',
+    checker=check_class_weights,
+    praise="Every class weighs as much as every other, and the loss keeps its scale.",
+)
+
+
+# 6: read the curves
+
+DIAGNOSES = ("larger rate", "smaller rate", "more pictures or augmentation", "check the labels", "nothing")
+CURVES: dict[str, tuple[str, str]] = {
+    "A": ("more pictures or augmentation", "Training is learned by heart, and validation gets worse."),
+    "B": ("larger rate", "Both fall together, slowly, and are far from their end."),
+    "C": ("smaller rate", "The loss jumps and grows on both: the steps are too large."),
+    "D": (
+        "check the labels",
+        "Training falls below guessing (2.30), validation never does: what is learned does not hold there. "
+        "The labels or the pictures of one split are not what they should be.",
+    ),
+    "E": ("nothing", "Both have fallen, both are level, and they are close: there is nothing to mend."),
+}
+
+
+def check_curves(answer: Any) -> None:
+    """Compare each first step with the one that the curves ask for."""
+    must_be_dict(answer, "a first step", CURVES)
+    for letter, (right, why) in CURVES.items():
+        said = answer[letter]
+        if said not in DIAGNOSES:
+            raise Mistake(f"{letter}: {said!r} is not one of the first steps: {', '.join(DIAGNOSES)}.")
+        if said != right:
+            raise Mistake(f"{letter}: {said!r} is not the first thing to do. {why}")
+
+
+LOSSES = """
+# The first steps, each used once: "larger rate", "smaller rate", "more pictures or augmentation",
+# "check the labels", "nothing". Ten classes; the loss in nats after epochs 1, 2, 4, 8 and 16:
+#
+# A: training 1.60 0.90 0.30 0.05 0.01   validation 1.50 1.10 1.05 1.25 1.60
+# B: training 2.30 2.29 2.27 2.23 2.15   validation 2.30 2.29 2.28 2.24 2.17
+# C: training 4.10 2.90 6.80 3.70 9.20   validation 5.00 3.10 7.70 3.30 11.0
+# D: training 2.25 2.05 1.70 1.30 1.00   validation 2.31 2.36 2.45 2.60 2.90
+# E: training 1.40 0.80 0.50 0.42 0.41   validation 1.35 0.85 0.58 0.52 0.52
+"""
+
+q6 = Exercise(
+    MODULE,
+    "q6",
+    stub=LOSSES
+    + """diagnoses = {"A": ..., "B": ..., "C": ..., "D": ..., "E": ...}
+""",
+    hints=(
+        "Ask first: does training fall? Then: does validation follow?",
+        "Guessing among ten classes costs ln 10 = 2.30. Who is never better than that on validation?",
+    ),
+    source=LOSSES
+    + """diagnoses = {
+    "A": "more pictures or augmentation",
+    "B": "larger rate",
+    "C": "smaller rate",
+    "D": "check the labels",
+    "E": "nothing",
+}
+""",
+    checker=check_curves,
+    praise="Training says whether it learns; validation says whether what is learned holds.",
 )

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from resnet_course.common.seeding import seeded
-from resnet_course.inputs.augment import cutmix, mixup, random_affine, random_crop, random_flip, unmixed
+from resnet_course.inputs.augment import (
+    cutmix,
+    mixup,
+    random_affine,
+    random_colors,
+    random_crop,
+    random_erasing,
+    random_flip,
+    unmixed,
+)
 from resnet_course.inputs.photographs import random_resized_crop
 
 
@@ -32,6 +41,21 @@ def flip_rotate(images: Tensor, generator: torch.Generator) -> Tensor:
 def rotate(images: Tensor, generator: torch.Generator) -> Tensor:
     """Rotate by up to 15 degrees, without black borders."""
     return random_affine(images, generator, degrees=15)
+
+
+def light(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast and saturation by up to three tenths, as lamps, weather and cameras do."""
+    return random_colors(images, 0.3, generator)
+
+
+def flip_light(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip, then change the light."""
+    return light(random_flip(images, generator), generator)
+
+
+def flip_erasing(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip, then cover a box in half of the images."""
+    return random_erasing(random_flip(images, generator), generator)
 
 
 def flip_trivial(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -57,6 +81,8 @@ class Augmentation:
         to give, it is a random resized crop.
     unflipped: the change without its random mirroring; None: `draw_view` draws it as `batch` does.
     distinct_views: how many views of an image can differ, where nothing else is random.
+    Where this is None, images larger than the network's input are scaled down first: a change takes the same
+    time for images of any size.
     """
 
     change: Callable[[Tensor, torch.Generator], Tensor] | None
@@ -109,6 +135,8 @@ AUGMENTATIONS = {
     "vertical_flip": Augmentation(partial(random_flip, vertical=True)),
     "crop_flip": Augmentation(random_flip, crops=True, unflipped=unchanged),
     "crop_flip_rotate": Augmentation(flip_rotate, crops=True, unflipped=rotate),
+    "crop_flip_light": Augmentation(flip_light, crops=True, unflipped=light),
+    "crop_flip_erasing": Augmentation(flip_erasing, crops=True, unflipped=random_erasing),
     "trivial": Augmentation(flip_trivial, crops=True),
     "original": Augmentation(None),
 }

@@ -16,7 +16,7 @@ from torch import Tensor
 from resnet_course.data.images import ImageSet
 from resnet_course.inputs.augmentations import AUGMENTATIONS, MIXES
 from resnet_course.inputs.original import original_batches
-from resnet_course.inputs.transforms import Format, to_input
+from resnet_course.inputs.transforms import Format, scaled, to_input
 from resnet_course.inputs.views import views_of
 
 
@@ -82,7 +82,8 @@ def augmented(
 ) -> Tensor:
     """Images at `indices` (int64 [B]) as the plan's augmentation changes them: uint8 [B, 3, S, S].
 
-    Of photographs that are cropped S is the plan's image size, else the size at which images are stored.
+    S is the plan's image size where images are larger and more is random than their mirroring, else the size
+    at which they are stored.
     view: the number of one of several views that are drawn once and kept; None: drawn anew.
     """
     augmentation = AUGMENTATIONS[plan.augmentation]
@@ -90,6 +91,8 @@ def augmented(
         size, scale = plan.image_size, plan.crop_scale
         return augmentation.of_photographs(image_set.whole(indices), size, scale, generator, view)
     images = image_set.take(indices)
+    if augmentation.distinct_views is None and images.shape[-1] > plan.image_size:
+        images = scaled(images, plan.image_size)
     return (
         augmentation.batch(images, generator)
         if view is None

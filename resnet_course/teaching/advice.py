@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -10,18 +10,18 @@ from resnet_course import machine
 from resnet_course.common.durations import format_duration
 from resnet_course.data.duplicates import NEAR, nearest
 from resnet_course.data.images import ImageSet, Splits
-from resnet_course.recipes import LAPTOP, Recipe
+from resnet_course.recipes import FEW, LAPTOP, Recipe
 
-FEW, TINY, BALANCED = 50, 32, 3  # images a class; pixels a side; times the smallest class
+LITTLE, TINY, BALANCED = 30, 32, 3  # images a class; pixels a side; times the smallest class
+CHECKED, MANY = 20, 500  # validation images a class that say something; images a class from which on LAPTOP
 PATIENCE, MEMORY = 15, 3e9  # minutes; bytes that LAPTOP needs at most
-SEEN = 20_000  # images in a training of LAPTOP's kind, those of all epochs counted
 
 
 @dataclass(frozen=True)
 class Advice:
     """What `advise` found.
 
-    warnings: one sentence each, the gravest first. recipe: to begin with. minutes: what it takes here.
+    warnings: a few sentences each, the gravest first. recipe: to begin with. minutes: what it takes here.
     """
 
     warnings: tuple[str, ...]
@@ -32,8 +32,8 @@ class Advice:
         recipe, duration = self.recipe, format_duration(60 * self.minutes)
         lines = [f"- {warning}" for warning in self.warnings] or ["- Nothing to fix was found."]
         start = (
-            f"Begin with: recipe {recipe.name}, image_size={recipe.image_size}, epochs={recipe.epochs}, "
-            f"augmentation={recipe.augmentation!r}: about {duration} on this machine."
+            f"Begin with the recipe {recipe.name} (--recipe {recipe.name}): {recipe.image_size} pixels, "
+            f"{recipe.epochs} epochs, about {duration} on this machine."
         )
         return "\n".join([*lines, start])
 
@@ -41,20 +41,18 @@ class Advice:
 def advise(splits: Splits) -> Advice:
     """Warn of copies across splits, few or unequal classes and tiny images; propose a recipe.
 
-    The proposal looks at the number and the size of the training images: small sets get more epochs, large
-    images more pixels. Change one thing at a time from there, and judge by the validation split.
+    The proposal looks at the number of training images: FEW for some ten to some hundred of each class,
+    LAPTOP for more. Change one thing at a time from there, and judge by the validation split.
     """
     train = splits.train
     side = train.stored_size
-    warnings = [*_copies(splits), *_classes(train)]
+    warnings = [*_copies(splits), *_classes(train), *_validation(splits.val)]
     if side < TINY:
         warnings.append(
             f"The images are tiny: half of them have at most {side} pixels on their shorter side. "
             "Take larger ones if you have them; scaling up adds no detail."
         )
-    epochs = min(20, max(LAPTOP.epochs, round(SEEN / len(train))))
-    batch_size = min(LAPTOP.batch_size, max(8, len(train) // 10))
-    recipe = replace(LAPTOP, epochs=epochs, batch_size=batch_size)
+    recipe = FEW if len(train) < MANY * len(train.classes) else LAPTOP
     minutes = machine.estimate(recipe, len(train), len(splits.val)) / 60
     return Advice(tuple(warnings), recipe, minutes)
 
@@ -81,14 +79,27 @@ def _classes(train: ImageSet) -> list[str]:
     if largest > BALANCED * smallest:
         found.append(
             f"The classes are out of balance: {many} has {largest:,} images, {few} has {smallest:,}. "
-            "Look at the accuracy of each class, not only at the overall one."
+            "Look at the recall of each class, not only at the overall accuracy (notebook 03)."
         )
-    if smallest < FEW:
+    if smallest < LITTLE:
         found.append(
-            f"{few} has only {smallest:,} images to learn from; much will depend on which ones they are. "
-            f"Collect at least {FEW} if you can."
+            f"{few} has only {smallest:,} images left to learn from, without those for validation and test; "
+            "much will depend on which ones they are. More of them would help more than any setting."
         )
     return found
+
+
+def _validation(val: ImageSet) -> list[str]:
+    """A warning where validation cannot say much."""
+    counts = torch.bincount(val.labels, minlength=len(val.classes)).tolist()
+    if min(counts) >= CHECKED:
+        return []
+    few = val.classes[counts.index(min(counts))]
+    margin = 100 * 1.96 * (0.16 / max(1, len(val))) ** 0.5  # at an accuracy of 80%
+    return [
+        f"{few} has {min(counts):,} validation images; all {len(val):,} together leave an accuracy of 80% "
+        f"uncertain by {margin:.0f} points. Quote cross-validation instead (notebook 03)."
+    ]
 
 
 def _about_bf16(probe: machine.Probe) -> str:
@@ -114,12 +125,15 @@ def for_machine(probe: machine.Probe, minutes: float) -> tuple[str, ...]:
         ),
     ]
     if machine.device().startswith("cuda"):
-        lines.append("There is a GPU, and it is used: take FULL, and larger images.")
+        lines.append("There is a GPU, and it is used: take the recipe full.")
     if minutes > PATIENCE:
-        lines.append(f"{format_duration(60 * minutes)} are long: take image_size=64, or one cached view.")
+        lines.append(
+            f"{format_duration(60 * minutes)} are long: take fewer images first (--limit), or in Python "
+            "replace(recipe, image_size=64)."
+        )
     if probe.memory_free < MEMORY:
         lines.append(
-            f"Only {probe.memory_free / 1e9:.1f} GB of memory are free: close other programs, or take "
-            "batch_size=64 and image_size=64."
+            f"Only {probe.memory_free / 1e9:.1f} GB of memory are free: close other programs, or in "
+            "Python take replace(recipe, batch_size=64, image_size=64)."
         )
     return tuple(lines)

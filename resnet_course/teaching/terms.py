@@ -10,7 +10,7 @@ TERMS = (
         "AdamW",
         "An optimiser that gives every parameter a step size of its own, from its past gradients, and "
         "applies weight decay apart from them.",
-        4,
+        3,
     ),
     Term(
         "augmentation", "Changing training images at random, so that a network sees new ones every epoch.", 0
@@ -182,7 +182,7 @@ TERMS = (
         "An augmentation that adds two images, each with a weight, and mixes their labels likewise.",
         2,
     ),
-    Term("momentum", "Adding a part of the last step to the next one, which smooths the way down.", 4),
+    Term("momentum", "Adding a part of the last step to the next one, which smooths the way down.", 3),
     Term(
         "multiply-add",
         "One multiplication and one addition, the unit in which the work of a network is counted.",
@@ -233,8 +233,8 @@ TERMS = (
         "A 1×1 convolution on the shortcut, which gives x the shape of F(x) where a block changes it.",
         1,
     ),
-    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5),
-    Term("recall", "Of the images that belong to a class, the part that is called so.", 5),
+    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5, "quanti"),
+    Term("recall", "Of the images that belong to a class, the part that is called so.", 3),
     Term("ReLU", "A function that keeps positive values and makes negative ones 0.", 1),
     Term("residual", "What a block adds to its input: F(x) in F(x) + x.", 0),
     Term(
@@ -253,7 +253,7 @@ TERMS = (
         1,
         "skip",
     ),
-    Term("softmax", "The function that turns logits into probabilities that sum to 1.", 5),
+    Term("softmax", "The function that turns logits into probabilities that sum to 1.", 2),
     Term("stride", "How many pixels a filter moves at each step; 2 halves height and width.", 1),
     Term(
         "temperature",

@@ -1,7 +1,7 @@
 """One function a figure. They draw what the other rooms return, and compute no metric."""
 
 from resnet_course.teaching.plots.comparisons import accuracy_against_seconds, bars, spreads, waterfall
-from resnet_course.teaching.plots.curves import history, lines, panels, training_errors
+from resnet_course.teaching.plots.curves import history, lines, losses, panels, training_errors
 from resnet_course.teaching.plots.figure import finish, subplots, to_array
 from resnet_course.teaching.plots.images import gallery, heat_maps, prediction, predictions, rows, samples
 from resnet_course.teaching.plots.networks import feature_maps, filters, gradient_norms
@@ -19,6 +19,7 @@ __all__ = [
     "heat_maps",
     "history",
     "lines",
+    "losses",
     "panels",
     "prediction",
     "predictions",

@@ -34,10 +34,15 @@ def bars(
     names = list(dict.fromkeys(name for values in groups.values() for name in values))
     figure, axes = subplots(figsize=(10, 3.8))
     axis = axes[0, 0]
-    width = 0.8 / len(groups)
+    width, few = 0.8 / len(groups), sum(map(len, groups.values())) <= FEW
     for place, (group, style) in enumerate(styles(groups).items()):
         positions = [names.index(name) + (place - (len(groups) - 1) / 2) * width for name in groups[group]]
-        axis.bar(positions, list(groups[group].values()), width, **style.bar, label=legend_label(group))
+        drawn = axis.bar(
+            positions, list(groups[group].values()), width, **style.bar, label=legend_label(group)
+        )
+        if few and not intervals:
+            axis.bar_label(drawn, fmt="{:.3g}", fontsize=8, padding=2)
+            axis.margins(y=0.1)
         for position, (name, value) in zip(positions, groups[group].items(), strict=True):
             low, high = (intervals or {}).get(group, {}).get(name, (value, value))
             if low < high:

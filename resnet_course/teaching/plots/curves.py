@@ -48,6 +48,27 @@ def history(history: History, dataset: str) -> Figure:
     return finish(figure, title, f"From the first to the last of {len(epochs)} epochs go {ways}.")
 
 
+def losses(runs: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """A panel for each training: its loss after each epoch, on the training and on the validation images.
+
+    runs: by the panel's name, the losses in nats under "training" and "validation". All panels share an axis
+        of losses, which is logarithmic.
+    """
+    check_finite("losses", runs)
+    figure, axes = subplots(1, len(runs), figsize=(2.5 * len(runs), 3.4), sharey=True)
+    ends = []
+    for axis, (name, curves) in zip(axes.flat, runs.items(), strict=True):
+        for key, style in (("training", TRAIN), ("validation", VALIDATION)):
+            axis.plot(range(1, 1 + len(curves[key])), curves[key], **style.curve, markersize=3, label=key)
+        axis.set(title=name, xlabel="epoch", yscale="log")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        ends.append(f"{name} {curves['training'][-1]:.2f} and {curves['validation'][-1]:.2f}")
+    axes[0, 0].set_ylabel("loss (nats)")
+    axes[0, 0].legend(fontsize=9)
+    return finish(figure, title, f"The losses on training and on validation images end at: {listed(ends)}.")
+
+
 def training_errors(
     histories: Mapping[tuple[int, bool], History], title: str, chance: float | None = None
 ) -> Figure:
