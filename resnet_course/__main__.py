@@ -65,9 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
     train.add_argument("--limit", type=int, metavar="N", help="train on N images, validate on N or 500")
     train.add_argument("--seed", type=_seed, metavar="N", default=settings.seed, help="of the training")
-    train.add_argument(
-        "--epochs", type=int, metavar="N", help="epochs in all, shared among the recipe's phases"
-    )
+    train.add_argument("--epochs", type=int, metavar="N", help="in all, shared among the recipe's phases")
     train.set_defaults(run=_train)
 
     judged = argparse.ArgumentParser(add_help=False, parents=[common])

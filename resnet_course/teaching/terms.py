@@ -233,7 +233,7 @@ TERMS = (
         "A 1×1 convolution on the shortcut, which gives x the shape of F(x) where a block changes it.",
         1,
     ),
-    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5, "quanti"),
+    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5, "quantis"),
     Term("recall", "Of the images that belong to a class, the part that is called so.", 3),
     Term("ReLU", "A function that keeps positive values and makes negative ones 0.", 1),
     Term("residual", "What a block adds to its input: F(x) in F(x) + x.", 0),
