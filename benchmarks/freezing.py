@@ -1,15 +1,13 @@
-"""What freezing and cached features save; and which parts to train with how many images, over three seeds.
+"""What cached features save, and what each kind of regularisation gains.
 
     uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
 
-PART is "cache" (seconds with and without cached features), "regularise" (each kind, with all images) or
-"sizes" (accuracy by images a class; it writes resnet_course/teaching/tables/freezing_table.json too, which
-notebook 03 shows). Accuracies are those on the validation split.
+PART is "cache" (seconds with and without cached features) or "regularise" (each kind, with all images, over
+three seeds). Accuracies are those on the validation split.
 """
 
 from __future__ import annotations
 
-import json
 import resource
 import statistics
 import time
@@ -20,11 +18,10 @@ from typing import Any
 
 import torch
 from measuring import in_turn
-from record import RESULTS, parser, record
+from record import parser, record
 
 from resnet_course import transfer
 from resnet_course.common import console
-from resnet_course.common.files import write_atomically
 from resnet_course.data import ImageSet, LabelledSet, Splits, load
 from resnet_course.features import cache_features
 from resnet_course.features.feature_set import FeatureSet
@@ -33,22 +30,8 @@ from resnet_course.resnet import ResNet
 from resnet_course.settings import Settings
 from resnet_course.training import fit, fit_linear
 
-TABLE = RESULTS.parents[1] / "resnet_course" / "teaching" / "tables" / "freezing_table.json"
 SEEDS = (0, 1, 2)
 BASE = Recipe(name="freezing", image_size=64, augmentation="flip", batch_size=128, learning_rate=1e-3)
-
-# For each number of images a class: images that are looked at in all, and images a step.
-PLANS = {10: (5_000, 32), 30: (5_000, 32), 100: (10_000, 64), 300: (10_000, 64), 1_000: (15_000, 128)}
-HEAD_TIMES = 20  # a head on features costs next to nothing, so it looks so many times as often
-ALL = 1_000_000  # images a class: all that there are, in one epoch
-# What is trained, and the rates that are tried for it.
-STARTS = {"fc": "fc", "layer4": "layer4", "all": "all", "scratch": "all"}
-RATES = {
-    "fc": (1e-3, 3e-3, 1e-2),
-    "layer4": (3e-4, 1e-3, 3e-3),
-    "all": (3e-4, 1e-3),
-    "scratch": (1e-3, 3e-3),
-}
 
 # The same as in notebook 03.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -72,8 +55,8 @@ class Bench:
     def model(self, start: str, seed: int) -> ResNet:
         """A network for a way to start. The layers that have no weights yet are drawn from the seed."""
         torch.manual_seed(seed)
-        weights = None if start == "scratch" else self.settings.weights
-        return transfer.build_model(len(self.splits.train.classes), weights, STARTS[start], dropout=0.0)
+        classes = len(self.splits.train.classes)
+        return transfer.build_model(classes, self.settings.weights, start, dropout=0.0)
 
     def cached(self, model: ResNet, image_set: ImageSet, recipe: Recipe, views: int | None) -> FeatureSet:
         """Features for training (views a number) or for validation (None)."""
@@ -82,67 +65,6 @@ class Bench:
     def epoch_seconds(self, start: str, recipe: Recipe, train: LabelledSet, val: LabelledSet) -> list[float]:
         """How long an epoch on these images or features takes."""
         return [fit(self.model(start, 0), train, val, recipe).seconds]
-
-    def train(self, start: str, count: int, rate: float, seed: int) -> tuple[float, float]:
-        """Seconds and validation accuracy of one training on `count` images a class."""
-        model = self.model(start, seed)
-        looked_at, batch_size = PLANS.get(count, (len(self.splits.train), 128))
-        epochs = HEAD_TIMES if start == "fc" else 1
-        recipe = replace(
-            BASE,
-            train_from=STARTS[start],
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=rate,
-            seed=seed,
-        )
-        train, val = self.splits.train, self.splits.val
-        if start in ("fc", "layer4"):
-            train, val = self.cached(model, train, recipe, 2), self.cached(model, val, recipe, None)
-        train = train.per_class(count, seed)
-        if count in PLANS:  # few images come again and again within an epoch, each time drawn again
-            train = train.subset(torch.arange(len(train)).repeat(-(-looked_at // len(train)))[:looked_at])
-        history = fit(model, train, val, recipe)
-        return history.seconds, history.epochs[-1]["val_accuracy"]
-
-
-def sizes(bench: Bench) -> dict[str, Any]:
-    """Every rate with one seed; the best of them, and that one with two more seeds."""
-    table: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for start in STARTS:
-        best = RATES[start][0]
-        for count in (*PLANS, ALL):
-            rates = RATES[start] if count in PLANS else (best,)  # the best with 1,000 a class
-            cell = {rate: [bench.train(start, count, rate, 0)] for rate in rates}
-            best = max(cell, key=lambda rate: cell[rate][0][1])
-            cell[best] += [bench.train(start, count, best, seed) for seed in SEEDS[1:]]
-            name = str(count) if count in PLANS else "all"
-            table.setdefault(start, {})[name] = {
-                f"{rate:g}": [round(100 * accuracy, 2) for _, accuracy in runs] for rate, runs in cell.items()
-            }
-            seconds = statistics.median(s for runs in cell.values() for s, _ in runs)
-            print(start, name, table[start][name], f"{seconds:.1f} s", flush=True)
-    looked = {str(count): PLANS[count] for count in PLANS} | {"all": (len(bench.splits.train), 128)}
-    epochs = {start: HEAD_TIMES if start == "fc" else 1 for start in STARTS}
-    content = {
-        "data": bench.data,
-        "weights": bench.weights,
-        "classes": len(bench.splits.train.classes),
-        "image_size": BASE.image_size,
-        "looks_and_batch_size": looked,
-        "times_looked": epochs,
-        "accuracy_percent": table,
-    }
-    text = json.dumps(content, indent=1) + "\n"
-    write_atomically(TABLE, lambda file: file.write(text.encode()))
-    means = {
-        start: {
-            f"at_{count}": round(max(statistics.mean(runs) for runs in cell.values() if len(runs) == 3), 1)
-            for count, cell in cells.items()
-        }
-        for start, cells in table.items()
-    }
-    return {"image_size": BASE.image_size, "seeds": len(SEEDS), "validation_accuracy_percent": means}
 
 
 def cache(bench: Bench) -> dict[str, Any]:
@@ -220,7 +142,6 @@ def regularise(bench: Bench) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "cache": cache,
-    "sizes": sizes,
     "regularise": regularise,
 }
 

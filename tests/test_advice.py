@@ -104,20 +104,6 @@ def test_the_advice_for_a_machine_follows_from_what_was_measured():
         assert part in poor
 
 
-def test_the_freezing_table_holds_every_way_and_number_of_images():
-    table = tables.freezing_table()
-    counts = list(table["looks_and_batch_size"])
-    assert counts == ["10", "30", "100", "300", "1000", "all"] and table["classes"] == 10
-    for way in ("fc", "layer4", "all", "scratch"):
-        cells = table["accuracy_percent"][way]
-        assert list(cells) == counts
-        for cell in cells.values():
-            assert max(len(runs) for runs in cell.values()) == 3, "three seeds at the best rate"
-            assert all(0 < accuracy < 100 for runs in cell.values() for accuracy in runs)
-    best = {w: max(map(max, table["accuracy_percent"][w]["10"].values())) for w in ("fc", "scratch")}
-    assert best["fc"] > best["scratch"] + 10, "with ten images a class, pretrained weights are far ahead"
-
-
 def test_the_frontier_table_holds_what_the_widget_needs():
     table = tables.frontier_table()
     assert table["data"] and table["weights"] and table["measured"]

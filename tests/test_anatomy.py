@@ -116,20 +116,6 @@ def test_a_plain_block_that_changes_the_shape_cannot_go(images):
         anatomy.without_block(plain, "layer2.0")
 
 
-def test_latencies_are_medians_of_rounds_in_which_the_networks_take_turns(model, monkeypatch):
-    seconds = iter([9.0, 9.0, 0.001, 0.010, 0.005, 0.030, 0.002, 0.020])  # first a round that warms up
-    shapes = []
-
-    def seconds_of(step, times, at_most):
-        shapes.append(tuple(step().shape))
-        return [next(seconds)]
-
-    monkeypatch.setattr(anatomy.machine, "seconds", seconds_of)
-    models = {"ten": model, "five": stack(8, width=8, num_classes=5)}
-    assert anatomy.latencies(models, 32, rounds=3) == pytest.approx({"ten": 2.0, "five": 20.0})
-    assert shapes == [(1, 10), (1, 5)] * 4
-
-
 def test_a_dead_input_does_not_count_as_moved(model, images):
     nn.init.zeros_(model.bn1.weight)  # nothing but its bias, which is 0, arrives at the first block
     assert anatomy.residual_shares(model, images)["layer1.0"] == 0
@@ -148,7 +134,6 @@ def test_the_network_stays_as_it_was(model, images):
     anatomy.outputs(model, images)
     anatomy.gradient_norms(model, images, torch.tensor([0, 1, 2, 3]))
     anatomy.residual_shares(model, images)
-    anatomy.latencies({"it": model}, 32, rounds=1)
     anatomy.without_block(model, "layer1.0")
     assert model.training == mode and not any(module._forward_hooks for module in model.modules())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -264,13 +264,6 @@ def test_anatomy(device, name):
         assert found == expected
 
 
-def test_latencies(device):
-    models = {"a": network(NAME, "all"), "b": network(train_from="all")}
-    with left_as_they_were(models["a"]), left_as_they_were(models["b"]):
-        found = anatomy.latencies(models, 32, rounds=1)
-    assert found.keys() == models.keys()
-
-
 @pytest.mark.parametrize("setting", ["auto", "cuda"])
 @pytest.mark.parametrize("many", [False, True])
 def test_classifier(device, monkeypatch, setting, many):

@@ -93,40 +93,6 @@ def test_the_augmentation_explorer_follows_its_controls(shown):
     assert shown[-1].endswith("microseconds an image")
 
 
-TABLE = {
-    "classes": 10,
-    "image_size": 32,
-    "times_looked": {"fc": 3, "all": 1},
-    "looks_and_batch_size": {"10": [200, 32], "all": [4500, 128]},
-    "accuracy_percent": {
-        "fc": {"10": {"0.001": [40.0, 42.0, 44.0], "0.003": [39.0]}, "all": {"0.001": [70.0]}},
-        "all": {"10": {"0.003": [50.0]}, "all": {"0.003": [90.0]}},
-    },
-}
-
-
-def test_the_freezing_explorer_shows_what_was_measured_and_says_what_was_not(monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(widgets.machine, "estimate", lambda *a, **k: asked.append((a, k)) or 12.3)
-    explorer = widgets.freezing_explorer(TABLE)
-    start, count, rate = find(explorer, ipywidgets.Dropdown)
-    assert rate.options == ("0.001", "0.003")
-    start.value, count.value, rate.value = "fc", "10", "0.001"
-    said = capsys.readouterr().out
-    assert "5,130 trainable parameters; about 12 s" in said  # 512 × 10 weights and 10 biases
-    assert "validation accuracy 42.0 % (40.0 to 44.0), 3 run(s)" in said
-    (recipe, pictures), _ = asked[-1]
-    assert (recipe.epochs, recipe.batch_size, pictures, recipe.cached_views) == (6, 32, 100, 2)
-    start.value = "all"
-    assert "not measured with this rate; measured are: 0.003" in capsys.readouterr().out
-    assert asked[-1][0][0].cached_views == 0
-    rate.value = "0.003"
-    said = capsys.readouterr().out
-    assert "validation accuracy 50.0 %, 1 run(s)" in said and "11,181,642 trainable" in said
-    count.value = "all"
-    assert asked[-1][0][1] == 4500
-
-
 def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeypatch, capsys):
     monkeypatch.setattr(widgets.machine, "estimate", lambda recipe, *_: 60.0 * recipe.epochs)
     rows = {

@@ -6,17 +6,14 @@ Everything is computed where the network is and returned on the CPU; the network
 from __future__ import annotations
 
 import copy
-import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course import machine
 from resnet_course.common.errors import ArgumentError
 from resnet_course.resnet.network import BasicBlock, eval_mode
 from resnet_course.resnet.stacks import PlainBlock
@@ -85,18 +82,6 @@ def describe(module: nn.Module) -> str:
 def multiply_adds(model: nn.Module, image_size: int) -> int:
     """Multiplications with an addition, in convolutions and linear layers, for one image."""
     return sum(part.multiply_adds for part in walk(nn.Sequential(model), image_size))
-
-
-def latencies(models: Mapping[str, nn.Module], image_size: int, rounds: int = 9) -> dict[str, float]:
-    """Milliseconds that each network takes for one image: medians of rounds in which they take turns."""
-    steps = {name: partial(model, _blank(model, image_size)) for name, model in models.items()}
-    times: dict[str, list[float]] = {name: [] for name in models}
-    with torch.inference_mode():
-        for _ in range(1 + rounds):  # the first round warms up
-            for name, model in models.items():
-                with eval_mode(model):
-                    times[name] += machine.seconds(steps[name], times=1, at_most=0)
-    return {name: 1000 * statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
 def outputs(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:

@@ -20,11 +20,9 @@ from resnet_course.inputs import AUGMENTATIONS, augment, to_input
 from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import Recipe
-from resnet_course.resnet import resnet18
 from resnet_course.resnet.stacks import stack
 from resnet_course.teaching import anatomy, plots
-from resnet_course.teaching.summaries import summarise
-from resnet_course.transfer import TRAIN_FROM, freeze
+from resnet_course.transfer import TRAIN_FROM
 
 
 def uploader(classifier: Classifier) -> ipywidgets.Widget:
@@ -124,50 +122,6 @@ def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
         plt.show()
 
     choices = {"change": change, "strength": strength, "image": image}
-    return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
-
-
-def freezing_explorer(table: Mapping[str, Any]) -> ipywidgets.Widget:
-    """Choose what is trained, images a class and rate; see parameters, seconds here, and measured accuracy.
-
-    table: what `tables.freezing_table` returns.
-    """
-    measured, plans = table["accuracy_percent"], table["looks_and_batch_size"]
-    rates = sorted(
-        {rate for cells in measured.values() for cell in cells.values() for rate in cell}, key=float
-    )
-    start = ipywidgets.Dropdown(options=list(measured), description="trained")
-    count = ipywidgets.Dropdown(options=list(plans), description="a class")
-    rate = ipywidgets.Dropdown(options=rates, value="0.001", description="rate")
-
-    def show(start: str, count: str, rate: str) -> None:
-        train_from = "all" if start == "scratch" else start
-        seen, batch_size = plans[count]
-        images = seen if count == "all" else table["classes"] * int(count)
-        epochs = table["times_looked"][start] * max(1, round(seen / images))
-        views = 0 if train_from == "all" else 2
-        recipe = Recipe(
-            "any",
-            table["image_size"],
-            epochs=epochs,
-            batch_size=batch_size,
-            train_from=train_from,
-            augmentation="flip",
-            cached_views=views,
-        )
-        model = freeze(resnet18(table["classes"]), train_from)
-        trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        seconds = machine.estimate(recipe, images)
-        print(f"{trainable:,} trainable parameters; about {format_duration(seconds)} on this machine")
-        cell = measured[start][count]
-        if rate not in cell:
-            print(f"not measured with this rate; measured are: {', '.join(cell)}")
-            return
-        runs, found = len(cell[rate]), summarise(cell[rate])
-        spread = f" ({found.least:.1f} to {found.most:.1f})" if runs > 1 else ""
-        print(f"validation accuracy {found.mean:.1f} %{spread}, {runs} run(s)")
-
-    choices = {"start": start, "count": count, "rate": rate}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 

@@ -26,16 +26,5 @@ def frontier_table() -> dict[str, Any]:
     return _read("frontier_table.json")
 
 
-def freezing_table() -> dict[str, Any]:
-    """Accuracies that benchmarks/freezing.py measured: what is trained, images a class, learning rate.
-
-    Returns data and weights (in words), classes (how many), image_size, looks_and_batch_size (by images a
-    class, as text: how many images were seen in all, and how many a step), times_looked (by what is trained:
-    how often as many), and accuracy_percent: by what is trained ("fc", "layer4", "all", "scratch"), by
-    images a class ("10" … "1000", "all") and by learning rate, a list with each seed's accuracy.
-    """
-    return _read("freezing_table.json")
-
-
 def _read(name: str) -> dict[str, Any]:
     return json.loads((resources.files(__package__) / name).read_text(encoding="utf-8"))
