@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from parameters import some_are_slow
 from torch import nn
 
 from resnet_course.recipes import ORIGINAL, PLAIN, REDUCED
@@ -67,7 +68,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some_are_slow(NETWORKS, quick=[*NETWORKS][::3]))
 def test_every_network_of_the_course_comes_back_from_its_file(tmp_path, name):
     torch.manual_seed(0)
     model = NETWORKS[name]().eval()

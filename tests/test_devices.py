@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fake_device import NAME, FakeDevice, tensors_in
+from parameters import some_are_slow
 
 from resnet_course import machine, prediction
 from resnet_course.data import ImageSet
@@ -147,7 +148,7 @@ class TestTheFakeDevice:
 
 @pytest.mark.parametrize(
     "recipe",
-    [RECIPE, CACHED, replace(RECIPE, average=0.9), replace(RECIPE, first=CACHED)],
+    some_are_slow([RECIPE, CACHED, replace(RECIPE, average=0.9), replace(RECIPE, first=CACHED)], [CACHED]),
     ids=["images", "features", "averaged", "phases"],
 )
 def test_fit(device, tmp_path, recipe):

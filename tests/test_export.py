@@ -66,7 +66,6 @@ def test_without_its_packages_one_line_says_what_to_install(tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of the exporter's own
 def test_onnxruntime_answers_as_predict_for_any_number_of_images(tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

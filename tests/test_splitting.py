@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parameters import some_are_slow
 from PIL import Image
 
 from resnet_course.__main__ import main
@@ -277,7 +278,9 @@ def exchange_a_picture(tree: Path) -> None:
             return
 
 
-@pytest.mark.parametrize("change", [move_a_picture, exchange_a_picture])
+@pytest.mark.parametrize(
+    "change", some_are_slow([move_a_picture, exchange_a_picture], quick=[move_a_picture])
+)
 def test_resume_refuses_other_labels_and_other_pictures(tmp_path, capsys, monkeypatch, change):
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
     tree = make(tmp_path / "t", {"cat": 12, "dog": 12})

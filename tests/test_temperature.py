@@ -82,6 +82,7 @@ def _level(val: ImageSet) -> torch.Tensor:
     return torch.tensor([border, -border]) * 9
 
 
+@pytest.mark.slow
 def test_evaluate_reports_what_predict_says(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RESNET_COURSE_MODE", "reduced")

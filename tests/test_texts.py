@@ -109,6 +109,7 @@ def test_a_name_in_any_script_is_drawn_without_a_warning_and_with_one_notice_at_
     assert capsys.readouterr().err.count("No installed font has") <= 1
 
 
+@pytest.mark.slow
 def test_every_figure_draws_such_names(capsys):
     assert len(list(drawn(figures_with("雪\udcff$5_b$")))) == 14
     assert capsys.readouterr().err.count("No installed font has") <= 1

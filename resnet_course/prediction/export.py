@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,17 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike) -> Path:
         )
     module = Deployed(checkpoint).eval()
     example = torch.zeros(2, 3, checkpoint.stored_size, checkpoint.stored_size, dtype=torch.uint8)
-    program = torch.onnx.export(
-        module,
-        (example,),
-        dynamo=True,
-        verbose=False,
-        input_names=["images"],
-        output_names=["probabilities"],
-        dynamic_shapes=({0: torch.export.Dim("images_in_the_batch")},),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own, of what PyTorch is about to change
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("images_in_the_batch")},),
+        )
     proto = program.model_proto
     facts = {
         "classes": json.dumps(checkpoint.classes, ensure_ascii=False),
