@@ -24,16 +24,16 @@ def test_enough_pictures_can_show_it(capsys):
 @pytest.mark.parametrize(
     ("counts", "needs", "reason"),
     [
-        ((5, 4), {"at_least": 10}, "it takes at least 10 pictures here, and there are 9"),
-        ((5, 4), {"of_each": 5}, "it takes at least 5 pictures of each class here, and ring has 4"),
-        ((40, 10), {"of_each": 5}, "circle has 40 pictures here and ring 10"),
+        ((5, 4), {"at_least": 10}, "that takes at least 10 pictures, and you have 9"),
+        ((5, 4), {"of_each": 5}, "that takes at least 5 pictures of each class, and ring has 4"),
+        ((40, 10), {"of_each": 5}, "circle has 40 pictures and ring 10"),
         ((3, 0), {"of_each": 1}, "and ring has 0"),
     ],
 )
 def test_one_line_says_why_not(capsys, counts, needs, reason):
     assert not can_show("it is so", pictures(*counts), **needs)
     said = capsys.readouterr().out
-    assert said.count("\n") == 1 and said.startswith("Not checked here, that it is so: ") and reason in said
+    assert said.count("\n") == 1 and said.startswith("Not checked in this run, that it is so: ") and reason in said
 
 
 def test_drawn_shapes_can_always_show_it(capsys):

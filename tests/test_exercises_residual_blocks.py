@@ -102,7 +102,7 @@ BLOCKS = {
     ),
     "projection without BatchNorm": (
         ("                nn.BatchNorm2d(out_channels),\n            )", "            )"),
-        "The projection has no BatchNorm",
+        "In downsample there is no BatchNorm",
     ),
     "stride on the second convolution": (
         ("in_channels, out_channels, 3, stride,", "in_channels, out_channels, 3,"),

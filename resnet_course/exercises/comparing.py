@@ -204,7 +204,8 @@ def _look_at_projection(mine: nn.Module, reference: BasicBlock, made: str) -> No
     kinds = [type(module) for module in projection.modules()]
     if nn.BatchNorm2d not in kinds:
         raise Mistake(
-            "The projection has no BatchNorm. It is a 1×1 convolution followed by its own BatchNorm."
+            "In downsample there is no BatchNorm. Put the 1×1 convolution and its own BatchNorm into it, "
+            "as one nn.Sequential."
         )
     (convolution, *_) = [module for module in projection.modules() if isinstance(module, nn.Conv2d)] or [None]
     if convolution is None or convolution.kernel_size != (1, 1):

@@ -390,7 +390,7 @@ q5 = Exercise(
     "q5",
     stub='''
 def make_stage(in_channels, out_channels, blocks, stride):
-    """Returns an nn.Sequential of so many BasicBlock(in_channels, out_channels, stride)."""
+    """Returns an nn.Sequential of so many BasicBlocks; the shape changes once."""
     raise NotImplementedError
 ''',
     hints=(
@@ -399,7 +399,7 @@ def make_stage(in_channels, out_channels, blocks, stride):
     ),
     source='''
 def make_stage(in_channels, out_channels, blocks, stride):
-    """Returns an nn.Sequential of so many BasicBlock(in_channels, out_channels, stride)."""
+    """Returns an nn.Sequential of so many BasicBlocks; the shape changes once."""
     first = BasicBlock(in_channels, out_channels, stride)
     others = [BasicBlock(out_channels, out_channels) for _ in range(blocks - 1)]
     return nn.Sequential(first, *others)

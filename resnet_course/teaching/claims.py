@@ -22,17 +22,17 @@ def can_show(claim: str, pictures: LabelledSet, at_least: int = 0, of_each: int 
     counts = torch.bincount(pictures.labels, minlength=len(pictures.classes)).tolist()
     few, many = (pictures.classes[counts.index(count)] for count in (min(counts), max(counts)))
     if len(pictures) < at_least:
-        reason = f"it takes at least {at_least:,} pictures here, and there are {len(pictures):,}"
+        reason = f"that takes at least {at_least:,} pictures, and you have {len(pictures):,}"
     elif min(counts) < of_each:
-        reason = f"it takes at least {of_each:,} pictures of each class here, and {few} has {min(counts):,}"
+        reason = f"that takes at least {of_each:,} pictures of each class, and {few} has {min(counts):,}"
     elif of_each and max(counts) > BALANCED * min(counts):
         reason = (
-            f"{many} has {max(counts):,} pictures here and {few} {min(counts):,}; it takes classes of which "
+            f"{many} has {max(counts):,} pictures and {few} {min(counts):,}; that takes classes of which "
             f"none has more than {BALANCED} times as many as another"
         )
     else:
         return True
-    print(f"Not checked here, that {claim}: {reason}.")
+    print(f"Not checked in this run, that {claim}: {reason}.")
     return False
 
 

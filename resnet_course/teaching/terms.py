@@ -253,7 +253,7 @@ TERMS = (
         1,
         "skip",
     ),
-    Term("softmax", "The function that turns logits into probabilities that sum to 1.", 2),
+    Term("softmax", "The function that turns logits into probabilities that sum to 1.", 1),
     Term("stride", "How many pixels a filter moves at each step; 2 halves height and width.", 1),
     Term(
         "temperature",

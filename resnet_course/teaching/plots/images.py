@@ -89,7 +89,7 @@ def prediction(image: ImageSource, square: Tensor, prediction: Prediction) -> Fi
     yours = read_image(image, at_least=SHOWN)
     for axis, pixels, what, (width, height) in (
         (whole, np.asarray(yours), "your image", yours.info["whole"]),
-        (seen, to_array(square), "what the network sees", square.shape[:0:-1]),
+        (seen, to_array(square), "the square that is kept", square.shape[:0:-1]),
     ):
         axis.imshow(pixels)
         captions.append(f"{what}, {width} × {height} pixels")
