@@ -33,7 +33,11 @@ def test_enough_pictures_can_show_it(capsys):
 def test_one_line_says_why_not(capsys, counts, needs, reason):
     assert not can_show("it is so", pictures(*counts), **needs)
     said = capsys.readouterr().out
-    assert said.count("\n") == 1 and said.startswith("Not checked in this run, that it is so: ") and reason in said
+    assert (
+        said.count("\n") == 1
+        and said.startswith("Not checked in this run, that it is so: ")
+        and reason in said
+    )
 
 
 def test_drawn_shapes_can_always_show_it(capsys):

@@ -34,7 +34,7 @@ def history(history: History, dataset: str) -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend()
-    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1))
     best = history.best
     title = (
         f"{dataset}: after epoch {best['epoch']:.0f}, {best['val_accuracy']:.1%} of the validation images "
@@ -94,7 +94,7 @@ def training_errors(
         if chance is not None:
             axis.axhline(chance, color=rcParams["text.color"], linestyle=":", linewidth=1, label="guessing")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend()
@@ -145,7 +145,7 @@ def lines(
     if logarithmic:
         _mark_places(axis, {place for values in series.values() for place in values})
     if percent:
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
     axis.grid(alpha=0.3)
     if len(series) > 6:  # too many to be laid over the lines
         figure.legend(loc="outside right upper", fontsize=9)
@@ -194,7 +194,7 @@ def panels(
         axis.set_title(name, fontsize=10)
         if logarithmic:
             _mark_places(axis, {place for values in lines_of.values() for place in values})
-        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
