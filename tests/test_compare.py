@@ -96,3 +96,11 @@ def test_disagreements_begin_with_those_of_which_both_are_surest():
     found = judging._disagreements(one, two, ())
     assert [each["path"] for each in found] == ["image 1 of the split", "image 0 of the split"]
     assert found[0] | {"path": ""} == {"path": "", "label": "cat", "first": "cat", "second": "dog"}
+
+
+def test_each_summary_has_the_temperature_of_its_own_network(tree, tmp_path, capsys):
+    _, out, _ = run(capsys, tmp_path, tree, network(temperature=2.0), network(), "--json")
+    found = json.loads(out)
+    assert (found["first"]["temperature"], found["second"]["temperature"]) == (2.0, 1.0)
+    assert found["first"]["ece_without_temperature"] == pytest.approx(found["second"]["ece"])
+    assert found["churn"] == 0, "a temperature changes no answer"

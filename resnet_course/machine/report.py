@@ -31,7 +31,7 @@ def environment() -> Iterator[str]:
 
 
 def report() -> Iterator[str]:
-    """Lines of text, each as soon as it is measured; about 15 seconds in all."""
+    """Lines of text, each as soon as it is measured."""
     yield f"torch threads {torch.get_num_threads()}, device {device()}"
     found = probe()
     yield str(found)

@@ -37,19 +37,19 @@ def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: st
     if set(first.classes) != set(second.classes):
         only = sorted(set(first.classes) ^ set(second.classes))
         raise DataError(f"only one of the two knows {', '.join(only)}; both must know the same classes")
-    both, answers, image_sets = [first, second], [], []
+    both, raw, image_sets = [first, second], [], []
     for saved in both:
         image_set, left_out = _images(saved, settings, split, both)
         image_sets.append(image_set)
-        answers.append(with_temperature(evaluate(saved.model(), image_set, saved.recipe), saved.temperature))
-    answers[1] = _in_classes(answers[1], first.classes)
+        raw.append(_in_classes(evaluate(saved.model(), image_set, saved.recipe), first.classes))
+    answers = [with_temperature(each, saved.temperature) for each, saved in zip(raw, both, strict=True)]
     found = mcnemar(*answers)
     return {
         "split": split,
         "n": len(answers[0]),
         "left_out": left_out,
-        "first": report.summary(answers[0], 1.0),
-        "second": report.summary(answers[1], 1.0),
+        "first": report.summary(raw[0], first.temperature),
+        "second": report.summary(raw[1], second.temperature),
         "difference": found.difference,
         "interval": list(found.interval),
         "p_value": found.p_value,
