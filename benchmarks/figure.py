@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.ticker import FuncFormatter, LogLocator
 from record import recorded
 
-from resnet_course.teaching import plots
-from resnet_course.teaching.plots.palette import BASELINE, COURSE, MUTED, SERIES
+from resnet_course import plots
+from resnet_course.plots.palette import BASELINE, COURSE, MUTED, SERIES
 
 FIGURE = Path(__file__).parents[1] / "docs" / "time_to_accuracy.png"
 

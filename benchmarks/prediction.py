@@ -25,10 +25,10 @@ from resnet_course import machine
 from resnet_course.data import ImageSet
 from resnet_course.evaluation import evaluate, mean_logits
 from resnet_course.inputs import eval_batches, views_of
+from resnet_course.plots import to_array
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import LAPTOP, ORIGINAL
 from resnet_course.resnet import ResNet
-from resnet_course.teaching.plots import to_array
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.transfer import build_model

@@ -14,12 +14,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from record import RESULTS, parser, record
 from torch import Tensor, nn
 
-from resnet_course import machine
+from resnet_course import machine, plots
 from resnet_course.machine.operations import operations
+from resnet_course.plots.palette import BASELINE, SERIES
 from resnet_course.recipes import FULL, LAPTOP, ORIGINAL
 from resnet_course.resnet import resnet18
-from resnet_course.teaching import plots
-from resnet_course.teaching.plots.palette import BASELINE, SERIES
 from resnet_course.transfer import freeze, split_at, trunk_of
 
 PICTURES = 45_000, 5_000  # of CIFAR-10, to learn from and to validate on

@@ -43,6 +43,7 @@ class Settings:
     threads: of the processor, from 1; None: as many as the probe finds fastest.
     shorter_side: pixels of a photograph's shorter side that are kept; a larger one is shrunk.
     group: which photographs of a folder belong together, for its splits; see `data.groups`. "": none do.
+    test_share: of a folder's train images that are set aside as test where there is no test folder, 0 to 0.9.
     cache_limit: gigabytes that decoded images and features may take in the home folder.
     """
 
@@ -55,6 +56,7 @@ class Settings:
     threads: int | None = None
     shorter_side: int = 256
     group: str = ""
+    test_share: float = 0.2
     cache_limit: int = 10
 
     def __post_init__(self) -> None:
@@ -89,6 +91,8 @@ class Settings:
                 f"shorter_side is {_shown(self.shorter_side)}; it must be a whole number from 16 to 4096"
             )
 
+        if not 0 <= self.test_share <= 0.9:
+            raise SettingsError(f"test_share is {self.test_share!r}; it must be a share, 0 to 0.9")
         if not isinstance(self.cache_limit, int) or self.cache_limit < 1:
             raise SettingsError(
                 f"cache_limit is {_shown(self.cache_limit)}; it must be a whole number of gigabytes from 1 on"

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from resnet_course import plots
 from resnet_course.data import shapes
 from resnet_course.evaluation import Bin, Predictions
 from resnet_course.prediction import Prediction
-from resnet_course.teaching import plots
 from resnet_course.training import History
 
 

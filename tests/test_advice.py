@@ -7,26 +7,41 @@ import torch
 
 from resnet_course import machine
 from resnet_course.data import Splits, shapes
-from resnet_course.recipes import FEW, LAPTOP
-from resnet_course.teaching import advice, tables
-from resnet_course.teaching.advice import advise
+from resnet_course.planning import Planner, advise
+from resnet_course.planning.advice import MINUTES
+from resnet_course.recipes import LAPTOP
+from resnet_course.teaching import tables
 
 
 @pytest.fixture(autouse=True)
 def no_timing(monkeypatch):
-    monkeypatch.setattr(machine, "estimate", lambda recipe, images, validation: 120.0)
+    cost = machine.scaled(machine.Cost(LAPTOP, "fp32", 0.008, 0.008, 0.0, 0.003, 1, 1), LAPTOP)[0]
+    known = replace(cost, trunk=0.008, gradients=0.008, forward=0.003)
+    monkeypatch.setattr(machine, "costs", lambda recipe, *rest: machine.scaled(known, recipe))
 
 
 def splits(count=1000):
     return Splits(shapes.draw(count, 0), shapes.draw(200, 1), shapes.draw(100, 2))
 
 
-def test_a_sound_data_set_has_no_warning_and_a_recipe():
+def test_a_sound_data_set_has_no_warning_and_a_plan_for_every_time():
     found = advise(splits())
-    assert found.warnings == () and found.minutes == 2
-    assert str(found).startswith(
-        "- Nothing to fix was found.\nBegin with the recipe few (--recipe few): 160 pixels, 8"
-    )
+    assert found.warnings == () and tuple(found.plans) == MINUTES
+    lines = str(found).splitlines()
+    assert lines[:2] == [
+        "shapes: 10 classes, squares of 32 pixels; 1,000 images to learn from, 100 to 100 a class; 200 to "
+        "validate on, 100 to test",
+        "- Nothing to mend was found.",
+    ]
+    assert [line.partition(":")[0] for line in lines[2:]] == [f"--minutes {each:g}" for each in MINUTES]
+    assert "of other pictures (" in lines[2]
+
+
+def test_where_more_time_brings_nothing_it_says_so():
+    own = splits()
+    few = advise(replace(own, train=own.train.per_class(10), val=own.val.limit(20), set_aside=("val",)))
+    assert "--minutes 20: the same; more time would bring nothing that is known." in str(few)
+    assert few.plans[20.0].of == 120, "those set aside learn too, as with --minutes"
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -57,11 +72,10 @@ def test_tiny_images_are_named():
     assert any("at most 16 pixels" in warning for warning in advise(Splits(*small)).warnings)
 
 
-@pytest.mark.parametrize(("count", "recipe"), [(100, FEW), (4_990, FEW), (5_000, LAPTOP), (40_000, LAPTOP)])
-def test_small_sets_get_the_recipe_for_few_pictures(count, recipe):
-    sound = splits(200)
-    found = advise(replace(sound, train=sound.train.subset(torch.arange(count) % 200)))
-    assert found.recipe == recipe and f"--recipe {recipe.name}" in str(found)
+def test_the_plan_is_that_of_the_dial():
+    own = splits()
+    planner = Planner(len(own.train), 10, len(own.val))
+    assert advise(own).plans == {minutes: planner.plan(60 * minutes) for minutes in MINUTES}
 
 
 def test_few_validation_pictures_are_named_with_what_they_can_say():
@@ -71,28 +85,22 @@ def test_few_validation_pictures_are_named_with_what_they_can_say():
     assert "uncertain by 8 points" in warning  # 1.96 · √(0.8 · 0.2 / 100)
 
 
-def test_a_network_sees_the_same_of_larger_images():
-    sound = splits(200)
-    large = replace(sound.train, images=sound.train.images.repeat_interleave(4, 2).repeat_interleave(4, 3))
-    assert advise(replace(sound, train=large)).recipe == FEW
-
-
 @pytest.mark.parametrize(("gain", "why"), [(0.02, "would emulate bf16"), (1.0, "bf16 was not measured")])
 def test_the_advice_says_why_bf16_was_not_tried(gain, why):
     probe = machine.Probe(2, 8 * 10**9, {("fp32", "contiguous"): 4.0}, {2: 1.0}, 10**9, {}, gain)
-    assert why in advice.for_machine(probe, 4.0)[0] and "stays with fp32" in advice.for_machine(probe, 4.0)[0]
+    assert why in machine.advice(probe, 4.0)[0] and "stays with fp32" in machine.advice(probe, 4.0)[0]
 
 
 def test_the_advice_for_a_machine_follows_from_what_was_measured():
     ways = {("fp32", "contiguous"): 4.0, ("fp32", "channels_last"): 2.0}
     ways |= {("bf16", "contiguous"): 3.0, ("bf16", "channels_last"): 1.0}
     fast = machine.Probe(2, 8 * 10**9, ways, {2: 1.0, 1: 2.0}, 10**9, {"contiguous": 1.0})
-    lines = advice.for_machine(fast, 4.0)
+    lines = machine.advice(fast, 4.0)
     assert lines[0] == "bf16 is 2.0 times as fast as fp32: the precision 'auto' takes it."
     assert lines[1] == "2 of 2 cores compute fastest." and not any("minutes" in line for line in lines)
     ways["bf16", "channels_last"] = 8.0
     poor = " ".join(
-        advice.for_machine(machine.Probe(2, 10**9, ways, {2: 3.0, 1: 1.0}, 10**9, {"contiguous": 1.0}), 40.0)
+        machine.advice(machine.Probe(2, 10**9, ways, {2: 3.0, 1: 1.0}, 10**9, {"contiguous": 1.0}), 40.0)
     )
     for part in (
         "fp32 is 1.5 times as fast as bf16",

@@ -12,7 +12,7 @@ from PIL import Image
 
 CODE = """
 import matplotlib.pyplot as plt
-from resnet_course.teaching import plots
+from resnet_course import plots
 
 plots.bars({"x": {"a": 1.0, "<b>": 2.5}}, 'bars & "more"', "metres")
 plots.lines({"one": {1: 2.0, 2: 3.0}}, "lines", "x", "y")

@@ -6,11 +6,10 @@ import torch
 from own_folders import FOLDERS, Folder, draw_folder
 from PIL import Image
 
-from resnet_course import data, machine
+from resnet_course import data, machine, planning, plots
 from resnet_course.data.rows import Photographs
 from resnet_course.evaluation import Predictions
 from resnet_course.settings import Settings
-from resnet_course.teaching import advice, plots
 
 
 @pytest.fixture
@@ -56,4 +55,4 @@ def test_figures_and_advice_take_only_the_photographs_that_they_need(
     logits = torch.eye(3)[test.labels]
     plots.predictions(test, Predictions(logits, test.labels, test.classes, test.name))
     plt.close("all")
-    assert any("out of balance: circle" in warning for warning in advice.advise(splits).warnings)
+    assert any("out of balance: circle" in warning for warning in planning.advise(splits).warnings)

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from parameters import some_are_slow
 
 from resnet_course.common.errors import ArgumentError
-from resnet_course.teaching.plots import palette
+from resnet_course.plots import palette
 
 WHITE, DARK = "#ffffff", "#111111"  # JupyterLab's backgrounds of outputs
 REPOSITORY = Path(__file__).parents[1]

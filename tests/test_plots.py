@@ -9,11 +9,11 @@ import torch
 from figure_kinds import KINDS, ONLY_IMAGES, bins, history, images, predictions
 from PIL import Image
 
+from resnet_course import plots
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data import shapes
+from resnet_course.plots.palette import MUTED, VALIDATION
 from resnet_course.prediction import Prediction
-from resnet_course.teaching import plots
-from resnet_course.teaching.plots.palette import MUTED, VALIDATION
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import statistics
 import pytest
 import torch
 
-from resnet_course.teaching.summaries import (
+from resnet_course.evaluation.summaries import (
     cross_validated,
     difference_of_answers,
     paired_difference,

@@ -14,11 +14,11 @@ from matplotlib import font_manager, rc_context
 from matplotlib.text import Text
 from parameters import some_are_slow
 
+from resnet_course import plots
 from resnet_course.data import ImageSet, shapes
 from resnet_course.evaluation import Predictions
+from resnet_course.plots import texts
 from resnet_course.prediction import Prediction
-from resnet_course.teaching import plots
-from resnet_course.teaching.plots import texts
 
 SCRIPTS = {
     "Chinese": "雪豹",

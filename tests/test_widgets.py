@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from resnet_course import plots
 from resnet_course.data import shapes
 from resnet_course.inputs import AUGMENTATIONS
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
-from resnet_course.teaching import plots, widgets
+from resnet_course.teaching import widgets
 from resnet_course.training.checkpoint import Checkpoint
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 from collections import Counter
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from resnet_course.common.console import say
 from resnet_course.data.formats import DAMAGED, NOT_READ
-from resnet_course.data.images import ImageSet
+from resnet_course.data.images import ImageSet, draw_stratified
 from resnet_course.data.layout import LAYOUT, Classes, class_name, find_images, find_splits, passed_over
 from resnet_course.data.mistaken import explain
 from resnet_course.data.reading import open_image, quiet
 from resnet_course.data.rows import DataError, Origins, Photographs, Rows
-from resnet_course.data.store import File, Stored, stored_images
+from resnet_course.data.store import File, Stored, count_in_time, stored_images
 
 SHORTER_SIDE = 256  # pixels of a photograph's shorter side that are kept
 LARGEST_SQUARE = 64  # pixels a side up to which squares of one size are no photographs
@@ -33,6 +34,7 @@ def load_split(
     home: Path,
     stored_size: int | None = None,
     shorter_side: int = SHORTER_SIDE,
+    until: float = math.inf,
 ) -> ImageSet | None:
     """Read one split of a tree of images; from its array file in `home`, if the tree is still the same.
 
@@ -45,6 +47,8 @@ def load_split(
     stored_size: pixels a side of the squares that `ImageSet.take` gives; None: the median shorter side of the
         images in the first split, at most `shorter_side`.
     shorter_side: pixels to which the shorter side of a larger image is shrunk.
+    until: when all has to be read, in seconds of `time.perf_counter`; if the time is too short, so many
+        of every class are read as it allows.
     Returns the images sorted by path, whole; None if there is no such split. Squares of one size, of at most
     64 pixels, lie in a copy-on-write memory map, all others in a file that is read when they are asked for.
     Raises DataError if the directory has another layout, an empty class, or only one class to learn.
@@ -63,6 +67,12 @@ def load_split(
         say(f"{directory}: images in {', '.join(others)} belong to no class of a split and are passed over.")
     _name_those_not_read(directory, not_read)
 
+    known = dict(zip(files, labels, strict=True))
+    count = count_in_time(directory, split, files, shorter_side, home, until)
+    if count < len(files):
+        say(f"{directory}: {count:,} of {len(files):,} images are read; for all the time is too short.")
+        drawn = draw_stratified(torch.tensor(labels), len(classes), count, seed=0)
+        files = [files[place] for place in drawn.tolist()]
     stored = stored_images(directory, split, files, shorter_side, home)
     if stored.unreadable:
         named = ", ".join(f"{path} ({reason})" for path, reason in list(stored.unreadable.items())[:5])
@@ -70,11 +80,18 @@ def load_split(
             f"{directory}: {len(stored.unreadable):,} of {len(files):,} images could not be read and were "
             f"left out: {named}{', …' if len(stored.unreadable) > 5 else ''}"
         )
-    label_of = dict(zip(files, labels, strict=True))
-    labels = [label_of[file] for file in stored.files]
+    labels = [known[file] for file in stored.files]
     _refuse_empty(directory, splits[split], [classes[label] for label in labels])
     rows = _rows(directory, stored, stored_size, shorter_side)
     return ImageSet(rows, torch.tensor(labels), classes, f"folder {class_name(directory.resolve().name)}")
+
+
+def split_names(directory: Path) -> tuple[str, ...]:
+    """Which of train, val and test a directory has. Raises DataError if it has another layout."""
+    try:
+        return tuple(_find_splits(directory))
+    except OSError as error:
+        raise DataError(f"{error.filename or directory} cannot be read: {error.strerror or error}") from None
 
 
 def _find_splits(directory: Path) -> dict[str, Classes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from resnet_course.settings import Settings
 
 SPLITS = ("train", "val", "test")
 VALIDATION = 0.1  # of train, where the data set has no validation split of its own
-TEST = 0.2  # of train, where it has no test split either
 SHAPES_COUNTS = {
     "reduced": (1_000, 500),
     "laptop": (10_000, 2_000),
@@ -26,7 +26,7 @@ SHAPES_COUNTS = {
 }  # train + val, test
 
 
-def load(settings: Settings, group: Group | None = None) -> Splits:
+def load(settings: Settings, group: Group | None = None, until: float = math.inf) -> Splits:
     """The three splits of the data source that `settings` names, said in one line.
 
     What a folder does not bring, validation and test, is set aside from train by the digests of its files, so
@@ -34,11 +34,13 @@ def load(settings: Settings, group: Group | None = None) -> Splits:
 
     group: of a folder's image, from its path in the folder to the name of what it belongs to, such as an
         object or a day: a group is never split. None: what `settings.group` says.
+    until: when it has to be over, in seconds of `time.perf_counter`: of a folder that takes longer to decode
+        a part is read, and its own test split is not.
     Raises DataError for a folder that cannot be used, and DownloadError if CIFAR-10 was asked for and
     cannot be had.
     """
-    if group and _source(settings) == "folder":
-        splits, reason = _folder_splits(settings, group=group), "as you asked"
+    if _source(settings) == "folder":
+        splits, reason = _folder_splits(settings, None, group, until), "as you asked"
     else:
         splits, reason = LOADERS[_source(settings)](settings)
     sizes = f"{len(splits.train):,} train, {len(splits.val):,} validation, {len(splits.test):,} test images"
@@ -62,6 +64,16 @@ def load_split(settings: Settings, split: str, stored_size: int | None = None) -
     return getattr(_folder_splits(settings, stored_size), split)
 
 
+def test_share(settings: Settings, asked: float | None) -> float:
+    """The share of train to set aside as test: as asked for, else none if a folder brings its own val.
+
+    Raises DataError for a folder that cannot be used.
+    """
+    if asked is not None or not settings.folder:
+        return settings.test_share if asked is None else asked
+    return 0.0 if "val" in folder.split_names(_directory(settings)) else settings.test_share
+
+
 def _source(settings: Settings) -> str:
     return settings.data.partition(":")[0]
 
@@ -74,19 +86,28 @@ def _load_folder(settings: Settings) -> tuple[Splits, str]:
     return _folder_splits(settings), "as you asked"
 
 
-def _folder_splits(settings: Settings, stored_size: int | None = None, group: Group | None = None) -> Splits:
+def _folder_splits(
+    settings: Settings,
+    stored_size: int | None = None,
+    group: Group | None = None,
+    until: float = math.inf,
+) -> Splits:
     directory = _directory(settings)
+    there = folder.split_names(directory)
     parts = {
-        split: folder.load_split(directory, split, settings.home, stored_size, settings.shorter_side)
-        for split in SPLITS
+        split: folder.load_split(directory, split, settings.home, stored_size, settings.shorter_side, until)
+        for split in there
+        if split != "test" or until == math.inf
     }
-    if parts["train"] is None:
+    if "train" not in parts:
         raise DataError(f"{directory} has no train folder; it must be DIR/train/<class>/<images>")
+    parts.setdefault("test", parts["train"].subset(torch.arange(0)))
     shares = {}
-    if parts["test"] is None:
-        say(f"{parts['train'].name} has no test folder: {TEST:.0%} of train are set aside as the test split.")
-        shares["test"] = TEST
-    if parts["val"] is None:
+    if "test" not in there:
+        share = f"{settings.test_share:.0%}" if settings.test_share else "none"
+        say(f"{parts['train'].name} has no test folder: {share} of train are set aside as the test split.")
+        shares |= {"test": settings.test_share} if settings.test_share else {}
+    if "val" not in there:
         shares["val"] = VALIDATION * (1 - sum(shares.values()))
     set_aside = tuple(shares)
     if shares:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import os
 import time
 from collections import deque
@@ -27,6 +28,7 @@ from resnet_course.data.reading import ImageError, ImageSource, quiet, read_imag
 from resnet_course.data.rows import PixelFile, middle_square
 
 DECODER = 2  # to be raised when the same files come to be stored as other bytes than before
+TRIED = 200  # files that tell how long the others take
 AHEAD = 4  # images for each core that may be decoded before they are written
 
 
@@ -79,7 +81,7 @@ def stored_images(folder: Path, part: str, files: Sequence[File], shorter_side: 
     home: the course's folder; the array files lie in its folder "folders".
     """
     kept = home / "folders"
-    tree, state = _digest([str(folder.resolve()), part, DECODER]), _digest(list(map(tuple, files)))
+    tree, state = _names(folder, part, files)
     array_file = kept / f"{tree}-{state}-{shorter_side}.rgb"
     with suppress(OSError, ValueError):  # not there, or damaged
         return _read(array_file)
@@ -99,6 +101,23 @@ def stored_images(folder: Path, part: str, files: Sequence[File], shorter_side: 
         return Stored(PixelFile(np.frombuffer(memory.getvalue(), np.uint8)), **note)
     _remove_stale(kept, tree, state)
     return found
+
+
+def count_in_time(
+    folder: Path, part: str, files: Sequence[File], shorter_side: int, home: Path, until: float
+) -> int:
+    """How many of the files can be had until then, TRIED at least; all if they are decoded already."""
+    if until == math.inf or len(files) <= TRIED:
+        return len(files)
+    with suppress(OSError, ValueError):
+        _read(home / "folders" / "{}-{}-{}.rgb".format(*_names(folder, part, files), shorter_side))
+        return len(files)
+    began = time.perf_counter()
+    with quiet():
+        tried = files[:: len(files) // TRIED]
+        deque(_by_all_cores(lambda file: _decode(folder / file.path, shorter_side), tried), maxlen=0)
+    now = time.perf_counter()
+    return min(len(files), max(TRIED, int(len(tried) * (until - now) / (now - began))))
 
 
 def _write(
@@ -212,6 +231,11 @@ def _by_all_cores(function: Callable[[File], Decoded], files: Iterable[File]) ->
 
 def _digest(value: object) -> str:
     return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _names(folder: Path, part: str, files: Sequence[File]) -> tuple[str, str]:
+    """What stands in the name of an array file for where the images are, and for which they are."""
+    return _digest([str(folder.resolve()), part, DECODER]), _digest(list(map(tuple, files)))
 
 
 def _remove_stale(kept: Path, tree: str, state: str) -> None:

@@ -41,4 +41,4 @@ def in_words(found: dict[str, Any]) -> str:
     ]
     for name, accuracy in found["per_class"].items():
         lines.append(f"  {name:12} {'no images' if accuracy is None else f'{accuracy:.1%}'}")
-    return "\n".join(lines)
+    return "\n".join(filter(None, [*lines, found.get("note", "")]))

@@ -61,13 +61,14 @@ def cache_features(
         trunk = fused(trunk_of(model, recipe.train_from))
 
         @torch.inference_mode()
-        def chunk(view: int, start: int) -> Tensor:
-            inputs = engine.place(_inputs(image_set, recipe, views, view, start))
+        def chunk(view: int, start: int, images: ImageSet = image_set) -> Tensor:
+            inputs = engine.place(_inputs(images, recipe, views, view, start))
             with engine.autocast():
                 return trunk(inputs).permute(0, 2, 3, 1).to("cpu", TYPES[dtype])
 
         count = recipe.validation_views if views is None else views
-        shape = (count, len(image_set), *chunk(0, 0).shape[1:])
+        one = ImageSet(image_set.take(slice(0, 1)), image_set.labels[:1], image_set.classes, image_set.name)
+        shape = (count, len(image_set), *chunk(0, 0, one).shape[1:])
         file = FeatureFile(Path(home) / "features" / f"{key}.npy", shape, dtype)
         make_room(Path(home), Settings.from_env().cache_limit, 0 if file.is_whole() else file.size)
         file.make(chunk, lambda part: _announce(file, chunk, part))

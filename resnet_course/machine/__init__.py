@@ -3,21 +3,23 @@
 from resnet_course.machine.convolutions import Convolutions
 from resnet_course.machine.devices import DeviceError, device
 from resnet_course.machine.engine import Engine
-from resnet_course.machine.estimates import costs, estimate
+from resnet_course.machine.estimates import Cost, costs, estimate, scaled
 from resnet_course.machine.limits import memory_free, processor, threads_here, usable_cores
 from resnet_course.machine.memory import keeping_memory
 from resnet_course.machine.probing import Probe, choose, needs_retuning, probe, retune
-from resnet_course.machine.report import environment, report
+from resnet_course.machine.report import advice, environment, report
 from resnet_course.machine.roofline import Limits, measure_limits, prediction_share, shares
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import forget, signature, tuned
 
 __all__ = [
     "Convolutions",
+    "Cost",
     "DeviceError",
     "Engine",
     "Limits",
     "Probe",
+    "advice",
     "choose",
     "costs",
     "device",
@@ -33,6 +35,7 @@ __all__ = [
     "processor",
     "report",
     "retune",
+    "scaled",
     "seconds",
     "shares",
     "signature",

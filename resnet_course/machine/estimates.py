@@ -23,11 +23,12 @@ from resnet_course.machine.probing import choose
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned
 from resnet_course.recipes import Recipe
-from resnet_course.resnet.network import ResNet, resnet18
+from resnet_course.resnet.network import ResNet, eval_mode, resnet18
 from resnet_course.transfer import freeze, fused, split_at, trunk_of
 
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
 AT_MOST = 0.4  # seconds for each measurement, of which a phase has two to four
+PROBE = 1e-4  # seconds of a linear probe for each row of features of 512 numbers
 FOR_A_PHASE = 1.5  # seconds after which only the measurements that it cannot do without are started
 
 
@@ -56,7 +57,9 @@ class Cost:
         views = recipe.validation_views
         once = self.trunk * (recipe.cached_views * images + views * validation_images)
         if recipe.head == "linear_probe":
-            once += self.forward * max(1, recipe.cached_views) * images
+            rows = max(1, recipe.cached_views) * images
+            # One probe for the head; without validation images five more, which are cross-validated.
+            once += rows * (self.forward + PROBE * (1 if validation_images else 6))
         epoch = images * self.gradients + math.ceil(images / recipe.batch_size) * self.update
         return once + recipe.epochs * (epoch + validation_images * views * self.forward)
 
@@ -83,6 +86,43 @@ def costs(recipe: Recipe, images: int, width: int = 64, tuning_at_most: float = 
     """
     with seeded(), torch.inference_mode(False), torch.enable_grad():
         return tuple(_cost(phase, images, width, tuning_at_most) for phase in recipe.phases)
+
+
+def scaled(cost: Cost, recipe: Recipe, width: int = 64) -> tuple[Cost, ...]:
+    """What each phase of another recipe would cost, if every operation took as long as in one measured.
+
+    cost: of a recipe that sends images through a frozen trunk.
+    """
+    found = []
+    for phase in recipe.phases:
+        trunk, step = _operations(phase.train_from, phase.image_size, bool(phase.cached_views), width)
+        learning = step / cost.step_operations
+        found.append(
+            replace(
+                cost,
+                recipe=phase,
+                trunk=cost.trunk * trunk / cost.trunk_operations,
+                gradients=cost.gradients * learning,
+                forward=cost.forward * learning,
+                trunk_operations=trunk,
+                step_operations=step,
+            )
+        )
+    return tuple(found)
+
+
+@functools.cache
+def _operations(train_from: str, image_size: int, cached: bool, width: int) -> tuple[int, int]:
+    """For one image, those of the trunk whose output is kept, and those of a training step."""
+    with torch.device("meta"):  # shapes alone, so it takes milliseconds
+        model, image = resnet18(10, width), torch.zeros(1, 3, image_size, image_size)
+    freeze(model, train_from)
+    if not cached:
+        return 0, operations(model, image, learning=True)
+    trunk, rest = split_at(model, train_from)
+    with eval_mode(model), torch.no_grad():
+        features = trunk(image)
+    return operations(trunk, image), operations(rest, features, learning=True)
 
 
 def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cost:

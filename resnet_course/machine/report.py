@@ -11,12 +11,13 @@ import torch
 from resnet_course.common.durations import format_duration
 from resnet_course.machine.devices import device
 from resnet_course.machine.estimates import costs
-from resnet_course.machine.probing import probe
+from resnet_course.machine.probing import Probe, probe
 from resnet_course.machine.roofline import measure_limits, prediction_share, shares
 from resnet_course.recipes import RECIPES
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 CIFAR10 = (45_000, 5_000)  # images to learn from, and to validate with
+PATIENCE, MEMORY = 15, 3e9  # minutes; bytes that LAPTOP needs at most
 PICTURES = {"original": CIFAR10, "laptop": CIFAR10, "full": CIFAR10, "few": (500, 0)}
 
 
@@ -49,3 +50,40 @@ def report() -> Iterator[str]:
     reached = shares({name: measured[name] for name in ("laptop", "full")}, limits)
     reached["prediction"] = prediction_share(RECIPES["laptop"].image_size, limits)
     yield f"reached of them: {', '.join(f'{work} {share:.0%}' for work, share in reached.items())}"
+
+
+def _about_bf16(probe: Probe) -> str:
+    """Which precision is taken, and why."""
+    bf16, fp32 = probe.gigaflops("bf16"), probe.gigaflops("fp32")
+    if bf16 is None:
+        why = "This processor would emulate bf16" if probe.emulates_bf16 else "bf16 was not measured"
+        return f"{why}: the precision 'auto' stays with fp32."
+    if bf16 > fp32:
+        return f"bf16 is {bf16 / fp32:.1f} times as fast as fp32: the precision 'auto' takes it."
+    return f"fp32 is {fp32 / bf16:.1f} times as fast as bf16: the precision 'auto' stays with it."
+
+
+def advice(probe: Probe, minutes: float) -> tuple[str, ...]:
+    """What to do on this machine, in sentences. minutes: what the recipe at hand takes here."""
+    lines = [
+        _about_bf16(probe),
+        f"{probe.threads} of {probe.cores} cores compute fastest."
+        + (
+            " The others are hyper-threads of the same cores, or something else keeps them busy: close it."
+            if probe.threads < probe.cores
+            else ""
+        ),
+    ]
+    if device().startswith("cuda"):
+        lines.append("There is a GPU, and it is used: take the recipe full.")
+    if minutes > PATIENCE:
+        lines.append(
+            f"{format_duration(60 * minutes)} are long: take fewer images first (--limit), or in Python "
+            "replace(recipe, image_size=64)."
+        )
+    if probe.memory_free < MEMORY:
+        lines.append(
+            f"Only {probe.memory_free / 1e9:.1f} GB of memory are free: close other programs, or in "
+            "Python take replace(recipe, batch_size=64, image_size=64)."
+        )
+    return tuple(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,18 +16,35 @@ from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.training.history import chosen_by
 
 
-def judge(saved: Checkpoint, settings: Settings, split: str) -> dict[str, Any]:
-    """What `report.summary` says of a checkpoint on a split, and the split and how many images are left out.
+@dataclass(frozen=True)
+class Judged:
+    """What a network says of a split.
 
-    On the test split images that the network learned from or was chosen by do not count.
+    image_set: the images that count. raw: the predictions, without the temperature. split: which one.
+    left_out: how many images do not count. note: what is to be known of the split, in words; "" if nothing.
+    """
+
+    image_set: ImageSet
+    raw: Predictions
+    split: str
+    left_out: int
+    note: str
+
+
+def judge(saved: Checkpoint, settings: Settings, split: str | None) -> tuple[Judged, dict[str, Any]]:
+    """What a checkpoint says of a split, and what `report.summary` says of that.
+
+    split: None: test; where there is no test split, val, and a note says that it has chosen the epoch. On the
+        test split images that the network learned from or was chosen by do not count.
     Raises DataError if none is left, SettingsError if nobody says where a folder's images are.
     """
-    image_set, left_out = _images(saved, settings, split, [saved])
-    found = report.summary(evaluate(saved.model(), image_set, saved.recipe), saved.temperature)
-    return found | {"split": split, "left_out": left_out}
+    image_set, split, left_out, note = _images(saved, settings, split, [saved])
+    judged = Judged(image_set, evaluate(saved.model(), image_set, saved.recipe), split, left_out, note)
+    found = report.summary(judged.raw, saved.temperature)
+    return judged, found | {"split": split, "left_out": left_out, "note": note}
 
 
-def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: str) -> dict[str, Any]:
+def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: str | None) -> dict[str, Any]:
     """Two checkpoints on the same images, those left out that one of them has seen.
 
     Returns both summaries, the difference of the accuracies (second minus first) with its 95% interval and
@@ -39,7 +56,7 @@ def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: st
         raise DataError(f"only one of the two knows {', '.join(only)}; both must know the same classes")
     both, raw, image_sets = [first, second], [], []
     for saved in both:
-        image_set, left_out = _images(saved, settings, split, both)
+        image_set, split, left_out, note = _images(saved, settings, split, both)
         image_sets.append(image_set)
         raw.append(_in_classes(evaluate(saved.model(), image_set, saved.recipe), first.classes))
     answers = [with_temperature(each, saved.temperature) for each, saved in zip(raw, both, strict=True)]
@@ -48,6 +65,7 @@ def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: st
         "split": split,
         "n": len(answers[0]),
         "left_out": left_out,
+        "note": note,
         "first": report.summary(raw[0], first.temperature),
         "second": report.summary(raw[1], second.temperature),
         "difference": found.difference,
@@ -59,21 +77,28 @@ def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: st
 
 
 def _images(
-    saved: Checkpoint, settings: Settings, split: str, judged: Sequence[Checkpoint]
-) -> tuple[ImageSet, int]:
-    """The images of a split as a checkpoint takes them, and how many are left out because one saw them."""
+    saved: Checkpoint, settings: Settings, split: str | None, judged: Sequence[Checkpoint]
+) -> tuple[ImageSet, str, int, str]:
+    """The images of a split as a checkpoint takes them, which split it is, how many are left out because one
+    of the networks saw them, and what is to be known of it."""
     if settings.data == "auto" and saved.dataset.startswith("folder"):  # before CIFAR-10 is downloaded for it
         raise SettingsError(
             f"the network was trained on {saved.dataset}, with the classes "
             f"{', '.join(saved.classes[:10])}; say where its images are: --data folder:DIR"
         )
     settings = replace(settings, shorter_side=saved.shorter_side)
-    loaded = load_split(settings, split, saved.stored_size).in_classes(saved.classes)
-    unseen = loaded
+    loaded, note = load_split(settings, split or "test", saved.stored_size).in_classes(saved.classes), ""
+    if split is None and not len(loaded):
+        split, note = "val", "There is no test split. The best epoch was chosen by val, so this flatters."
+        say(note)
+        loaded = load_split(settings, split, saved.stored_size).in_classes(saved.classes)
+    split, unseen = split or "test", loaded
     for each in judged:
         unseen = each.unseen(unseen)
     known = len(loaded) - len(unseen)
     kept = unseen if split == "test" else loaded
+    if not len(loaded):
+        raise DataError(f"{loaded.name} has no {split} split; take another one, or --test-share 0.2")
     if not len(kept):
         found = f"; {chosen_by(saved.metrics)}" if saved.metrics.get("best_folds") else ""
         raise DataError(
@@ -82,7 +107,7 @@ def _images(
     if known:
         what = f"left out of {len(loaded):,}" if split == "test" else "among them, so this is no test"
         say(f"Images that the network was trained on or chosen by: {known:,}, {what}.")
-    return kept, len(loaded) - len(kept)
+    return kept, split, len(loaded) - len(kept), note
 
 
 def _in_classes(predictions: Predictions, classes: tuple[str, ...]) -> Predictions:

@@ -4,29 +4,54 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from resnet_course.recipes.named import FEW
+from resnet_course.recipes.named import FEW, FULL, LAPTOP
 from resnet_course.recipes.recipe import Recipe
 
 LOOKED_AT = 12_000  # images in all epochs together, between MOST epochs and LEAST
 MOST, LEAST = 8, 2
 
 LAYER4 = replace(FEW, name="layer4", image_size=128)  # 160 pixels take 1.6 times as long
+# The linear probe is the best head already: a step of this size leaves it as it is. It learns as much from
+# the images as they are as from four augmented views.
+HEAD = replace(
+    LAYER4,
+    name="head",
+    train_from="fc",
+    augmentation="none",
+    cached_views=1,
+    epochs=1,
+    learning_rate=1e-9,
+    weight_decay=0.0,
+)
 STRATEGIES: dict[str, Recipe] = {
-    # The linear probe is the best head already: a step of this size leaves it as it is.
-    "head": replace(LAYER4, name="head", train_from="fc", epochs=1, learning_rate=1e-9, weight_decay=0.0),
-    "layer4, head from random": replace(LAYER4, name="layer4, head from random", head="random"),
-    "layer4": LAYER4,
-    "layer3": replace(LAYER4, name="layer3", train_from="layer3", layer_decay=0.6),
-    # The augmentation is drawn at every look: nothing is frozen, so nothing can be kept.
-    "all": replace(LAYER4, name="all", train_from="all", layer_decay=0.6, cached_views=0),
-}  # all but the one that says so start with a linear probe as head
+    recipe.name: recipe
+    for recipe in (
+        replace(HEAD, name="head at 96 pixels", image_size=96),
+        HEAD,
+        replace(LAYER4, name="layer4, head from random", head="random"),
+        LAYER4,
+        FEW,
+        LAPTOP,
+        replace(LAYER4, name="layer3", train_from="layer3", layer_decay=0.6),
+        FULL,
+        # The augmentation is drawn at every look: nothing is frozen, so nothing can be kept.
+        replace(LAYER4, name="all", train_from="all", layer_decay=0.6, cached_views=0),
+    )
+}  # from a linear probe as head, but for the one that says so, LAPTOP and FULL
 
 
 def strategy(name: str, images: int) -> Recipe:
-    """A strategy for so many images in all: few of them are looked at again and again.
+    """A strategy for so many images in all: few of them are looked at again and again, in several views.
+
+    LAPTOP, FULL and the heads stay as they are.
 
     name: one of STRATEGIES. Raises KeyError for another.
     """
     recipe = STRATEGIES[name]
+    if name in (LAPTOP.name, FULL.name) or recipe.train_from == "fc":
+        return recipe
     epochs = min(MOST, max(LEAST, round(LOOKED_AT / images)))
-    return recipe if name == "head" else replace(recipe, epochs=epochs)
+    views = epochs // 2 if recipe.cached_views else 0
+    # Of many images one view is kept: a second doubles the trunk pass and gains nothing.
+    augmentation = "none" if views == 1 else recipe.augmentation
+    return replace(recipe, epochs=epochs, cached_views=views, augmentation=augmentation)

@@ -1,1 +1,1 @@
-"""What only teaches: figures, widgets, a look inside a network, advice."""
+"""What only teaches: figures, widgets, a look inside a network."""

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
-from resnet_course import machine
+from resnet_course import machine, plots
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
 from resnet_course.common.seeding import seeded
@@ -21,7 +21,7 @@ from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
 from resnet_course.prediction import Classifier
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.stacks import stack
-from resnet_course.teaching import anatomy, plots
+from resnet_course.teaching import anatomy
 from resnet_course.transfer import TRAIN_FROM
 
 

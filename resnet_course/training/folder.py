@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,15 +47,21 @@ class RunFolder:
     """The folder with last.pt, best.pt and history.json.
 
     path: the folder. model, recipe: what is trained, and how. train, val: what it learns from and is chosen
-        by.
+        by. seen: digests of files that the weights have learned from before.
     Raises ArchitectureError if a checkpoint of the model could not be rebuilt.
     """
 
     def __init__(
-        self, path: Path, model: nn.Module, recipe: Recipe, train: LabelledSet, val: LabelledSet
+        self,
+        path: Path,
+        model: nn.Module,
+        recipe: Recipe,
+        train: LabelledSet,
+        val: LabelledSet,
+        seen: Collection[str] = (),
     ) -> None:
         self.path, self.recipe, self.train = path, recipe, train
-        self.digests = tuple(sorted({*train.digests, *val.digests}))
+        self.digests = tuple(sorted({*train.digests, *val.digests, *seen}))
         # Features have a content of their own, but their images may be sent through the trunk anew.
         self.identity = [train.identity(), val.identity()]
         self.architecture = architecture.describe(model)
@@ -97,6 +104,7 @@ class RunFolder:
             input={"shorter_side": self.train.origins.shorter_side} if self.train.origins else {},
             digests=self.digests,
             temperature=own.get("temperature", 1.0),
+            threshold=own.get("threshold", 0.0) or None,
             metrics={f"best_{what}": best[what] for what in KEPT if what in best},
             training=training,
         )

@@ -17,6 +17,7 @@ class Measured(NamedTuple):
 
     folds: in how many folds it was cross-validated; 0: the images were not learned from.
     temperature: what the logits are to be divided by, so that confidence tells how often they are right.
+    threshold: of confidence at that temperature, below which answers are more often wrong than right.
     """
 
     loss: float
@@ -25,6 +26,7 @@ class Measured(NamedTuple):
     interrupted: bool = False
     folds: int = 0
     temperature: float = 1.0
+    threshold: float = 0.0
 
 
 @dataclass
@@ -34,7 +36,7 @@ class History:
     epochs: one dict an epoch, of all phases: epoch (from 1), train_loss, train_accuracy, val_loss,
         val_accuracy, val_images (how many it was measured on; 0 where the highest accuracy alone chooses),
         folds (0; without validation images how many the two were cross-validated in, before the first epoch),
-        temperature (fitted on the validation images; 1 where there are too few),
+        temperature and threshold (fitted on the validation images; 1 and 0 where there are too few),
         learning_rate (the highest of all layers, at the epoch's last step), seconds (of learning and
         validating), and preparation_seconds (before it, for computing features; else 0).
     engine: where and in which precision it ran.

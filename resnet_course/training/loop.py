@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -13,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_course.common.console import progress
-from resnet_course.common.errors import CourseError
+from resnet_course.common.errors import ArgumentError, CourseError
 from resnet_course.common.seeding import seeded
 from resnet_course.data.images import ImageSet
-from resnet_course.evaluation import evaluate, fit_temperature
+from resnet_course.evaluation import evaluate, fit_temperature, with_temperature
+from resnet_course.evaluation.selective import threshold_of_doubt
 from resnet_course.features import FeatureSet
 from resnet_course.inputs.batches import count_batches, train_batches
 from resnet_course.machine import Engine, distributed
@@ -40,6 +42,8 @@ def fit(
     *,
     resume: bool = False,
     home: str | os.PathLike | None = None,
+    until: float = math.inf,
+    seen: Collection[str] = (),
 ) -> History:
     """Train `model` as the recipe says, and leave it with the weights of its best epoch, where it was.
 
@@ -53,6 +57,12 @@ def fit(
     out: a folder for best.pt, last.pt and history.json, written after every epoch; None writes nothing.
     resume: go on from last.pt in `out`, if it is there, to the same result as without the break.
     home: where features are kept; None: the home folder of the settings.
+    until: when learning has to be over, in seconds of `time.perf_counter`. In the last phase the schedule
+        follows the clock wherever it is ahead of the steps, so that the learning rate has come down by then.
+        Only for a training in one process.
+    seen: digests of files that the weights have learned from before; the checkpoint will not be tested on
+        them.
+        Source: Li, Yumer and Ramanan, "Budgeted Training", 2020 (arXiv 1905.04753).
 
     Under `torchrun` every process takes its shard of each batch, and the first one writes the files.
 
@@ -65,9 +75,11 @@ def fit(
     another trunk made; ProcessLost when another process has ended.
     """
     with distributed.process_group():
+        if distributed.world_size() > 1 and until < math.inf:
+            raise ArgumentError("several processes cannot end by the clock, which each reads for itself")
         val = train.subset(torch.arange(0)) if val is None else val
         check_sets(model, train, val, recipe)
-        run = Run(model, recipe, train, val, None if out is None else Path(out))
+        run = Run(model, recipe, train, val, None if out is None else Path(out), until, seen)
         with seeded(), distributed.naming_lost_processes(run.what_is_kept()):
             if resume:
                 run.resume()
@@ -101,7 +113,7 @@ def fit_epoch(run: Run, phase: Phase) -> None:
         try:
             learned = train_epoch(
                 phase.network,
-                bar,
+                takewhile(lambda _: not run.out_of_time, bar),
                 phase.optimizer,
                 engine=phase.engine,
                 label_smoothing=recipe.label_smoothing,
@@ -116,6 +128,8 @@ def fit_epoch(run: Run, phase: Phase) -> None:
         run.interrupted = learned.interrupted
         if learned.interrupted and (run.epochs or not learned.images):
             return  # a part of an epoch is kept only where there is nothing else
+        if run.epochs and not learned.images:
+            return  # its time was over before its first step
         with phase.average.in_place():
             chosen_by = phase.cross_validated or validate(run.model, phase.val, recipe)
     run.commit(phase, learned, chosen_by, time.perf_counter() - start)
@@ -170,24 +184,27 @@ def train_epoch(
 
 
 def validate(model: nn.Module, val: ImageSet | FeatureSet, recipe: Recipe) -> Measured:
-    """Loss, accuracy and temperature on the validation images.
+    """Loss, accuracy, temperature and threshold on the validation images.
 
-    Several processes each have their shard of them; the temperature is the mean of those of all shards. It
-    is 1 for fewer than CALIBRATES images, where all are right, which any temperature near 0 would suit, and
-    where a recipe chooses on test.
+    Several processes each have their shard of them; the last two are the means of those of all shards. They
+    are 1 and 0 for fewer than CALIBRATES images and where a recipe chooses on test; the temperature is 1,
+    too, where all are right, which any near 0 would suit.
     """
     distributed.broadcast_buffers(model)
-    measured = [0.0, 0.0, 0.0, 0.0]
+    measured = [0.0] * 5
     if len(val):
         predictions = evaluate(model, val, recipe.validating())
         right = float(predictions.correct.sum())
         temperature = fit_temperature(predictions) if right < len(val) else 1.0
-        measured = [predictions.loss * len(val), right, len(val), temperature * len(val)]
-    loss, right, seen, temperature = distributed.all_reduce_sum(measured).tolist()
-    calibrates = seen >= CALIBRATES and not recipe.select_on_test
-    return Measured(
-        loss / seen, right / seen, int(seen), temperature=temperature / seen if calibrates else 1.0
-    )
+        threshold = threshold_of_doubt(with_temperature(predictions, temperature))
+        measured = [predictions.loss, right / len(val), 1, temperature, threshold]
+        measured = [each * len(val) for each in measured]
+    total = distributed.all_reduce_sum(measured).tolist()
+    loss, accuracy, _, temperature, threshold = (each / total[2] for each in total)
+    found = Measured(loss, accuracy, int(total[2]))
+    if found.images < CALIBRATES or recipe.select_on_test:
+        return found
+    return found._replace(temperature=temperature, threshold=threshold)
 
 
 def _why_diverged(step: int, learning_rate: float) -> str:

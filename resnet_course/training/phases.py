@@ -70,8 +70,12 @@ class Phase:
         """Set the rate for a step, 1 to `steps` of this epoch, as the recipe's schedule says.
 
         The schedule is read in the middle of the step: at its end the last step would have a rate of 0.
+        Where the run has to end at a certain time, the part of the time that is spent counts, if it is more.
         """
         done = (len(run.epochs) - self.start + (step - 0.5) / steps) / self.recipe.epochs
+        if self.recipe is run.recipe:  # the last phase
+            spent = time.perf_counter() - self.began
+            done = max(done, min(1.0, spent / max(1e-9, run.until - self.began)))
         accuracies = [entry["val_accuracy"] for entry in run.epochs[self.start :]]
         factor = SCHEDULES[self.recipe.schedule](done, accuracies)
         for group in self.optimizer.param_groups:

@@ -9,6 +9,7 @@ from resnet_course.common.console import say
 from resnet_course.data.images import DataError, ImageSet, LabelledSet, Splits, concatenate
 from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
+from resnet_course.training.history import CALIBRATES
 
 LEAST = 10  # images of a class, below which that is said
 
@@ -22,12 +23,28 @@ def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, Ima
     """
     if recipe.select_on_test:
         return concatenate(splits.train, splits.val), splits.test
+    if recipe.head == "linear_probe":
+        return _with_set_aside(splits)
+    return splits.train, splits.val
+
+
+def all_that_may_learn(splits: Splits) -> tuple[ImageSet, ImageSet]:
+    """Train and val where no recipe is chosen yet: what was set aside learns too if it is too little.
+
+    With fewer than CALIBRATES validation images neither an epoch nor a temperature can be chosen well.
+    """
+    too_few = "val" in splits.set_aside and len(splits.val) < CALIBRATES
+    return _with_set_aside(splits) if too_few else (splits.train, splits.val)
+
+
+def _with_set_aside(splits: Splits) -> tuple[ImageSet, ImageSet]:
+    """Train with all that the loader had set aside from it, and what is left of val."""
     train, val = splits.train, splits.val
-    if recipe.head == "linear_probe" and splits.set_aside:
-        for name in splits.set_aside:
-            train = concatenate(train, getattr(splits, name))
+    for name in splits.set_aside:
+        train = concatenate(train, getattr(splits, name))
+    if splits.set_aside:
         val = val.subset(torch.arange(0)) if "val" in splits.set_aside else val
-        say(f"Recipe {recipe.name} learns from all {len(train):,} images, those set aside among them.")
+        say(f"All {len(train):,} images are learned from, those set aside among them.")
     return train, val
 
 

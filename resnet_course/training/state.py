@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +29,23 @@ class Run:
     """A training from its first epoch to its last.
 
     model, recipe: what is trained, and how, all phases. train, val: what it learns from and is chosen by.
-    out: its folder; None: nothing is written.
+    out: its folder; None: nothing is written. until: when it ends, in seconds of `time.perf_counter`.
+    seen: digests of files that the weights have learned from before.
     Raises ArchitectureError if a checkpoint in `out` could not be rebuilt.
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, train: LabelledSet, val: LabelledSet, out: Path | None
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        train: LabelledSet,
+        val: LabelledSet,
+        out: Path | None,
+        until: float = math.inf,
+        seen: Collection[str] = (),
     ) -> None:
-        self.model, self.recipe, self.train = model, recipe, train
-        self.folder = None if out is None else RunFolder(out, model, recipe, train, val)
+        self.model, self.recipe, self.train, self.until = model, recipe, train, until
+        self.folder = None if out is None else RunFolder(out, model, recipe, train, val, seen)
         weights = snapshot(model)
         self.progress = self.written = Progress((), weights, weights)
         self.interrupted, self.engine = False, ""
@@ -46,8 +57,14 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """True after the last epoch, or when it was stopped by hand."""
-        return self.interrupted or len(self.epochs) >= self.recipe.all_epochs
+        """True after the last epoch, when it was stopped by hand, or when an epoch had no more time."""
+        cut = self.out_of_time and bool(self.epochs)
+        return self.interrupted or cut or len(self.epochs) >= self.recipe.all_epochs
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether its time is over."""
+        return time.perf_counter() >= self.until
 
     def load(self, weights: Weights) -> None:
         """Give the model these weights."""
@@ -65,6 +82,7 @@ class Run:
             "val_images": 0 if phase.recipe.select_on_test else chosen_by.images,
             "folds": chosen_by.folds,
             "temperature": chosen_by.temperature,
+            "threshold": chosen_by.threshold,
             "seconds": seconds,
             "preparation_seconds": phase.preparation_seconds,
         }
@@ -72,7 +90,7 @@ class Run:
         if History(list(epochs)).best is entry:
             with phase.average.in_place():
                 best = snapshot(self.model) if phase.recipe.average else last
-        training = None if self.interrupted else _state(phase, epochs)
+        training = None if self.interrupted or self.out_of_time else _state(phase, epochs)
         self.progress = Progress(epochs, last, best, training)
         self.engine = str(phase.engine)
         phase.preparation_seconds = 0.0
@@ -124,6 +142,8 @@ class Run:
         """Leave the model with its best weights, in eval mode, and return what was measured."""
         if self.written is not self.progress:
             self.write()  # the stop came while files were written
+        if self.out_of_time and len(self.epochs) < self.recipe.all_epochs:
+            say(f"the time is over in epoch {max(1, len(self.epochs))} of {self.recipe.all_epochs}")
         kept = "as the stop left them"
         if self.epochs:
             self.load(self.progress.best)

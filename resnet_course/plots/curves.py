@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from resnet_course.common.durations import format_duration
-from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
-from resnet_course.teaching.plots.palette import BASELINE, COURSE, SERIES, TRAIN, VALIDATION, styles
-from resnet_course.teaching.plots.texts import legend_label
-from resnet_course.teaching.summaries import summarise
+from resnet_course.evaluation.summaries import summarise
+from resnet_course.plots.figure import check_finite, finish, listed, subplots
+from resnet_course.plots.palette import BASELINE, COURSE, SERIES, TRAIN, VALIDATION, styles
+from resnet_course.plots.texts import legend_label
 from resnet_course.training import History
 
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from resnet_course.teaching.plots.figure import bare, check_finite, finish, listed, show_image, subplots
-from resnet_course.teaching.plots.palette import styles
-from resnet_course.teaching.plots.texts import legend_label
+from resnet_course.plots.figure import bare, check_finite, finish, listed, show_image, subplots
+from resnet_course.plots.palette import styles
+from resnet_course.plots.texts import legend_label
 
 
 def gradient_norms(

@@ -13,8 +13,7 @@ from resnet_course.common.errors import ArgumentError
 from resnet_course.data.images import ImageSet
 from resnet_course.data.reading import read_image
 from resnet_course.evaluation.predictions import Predictions
-from resnet_course.prediction import ImageSource, Prediction
-from resnet_course.teaching.plots.figure import (
+from resnet_course.plots.figure import (
     bare,
     check_finite,
     finish,
@@ -23,7 +22,8 @@ from resnet_course.teaching.plots.figure import (
     subplots,
     to_array,
 )
-from resnet_course.teaching.plots.palette import COURSE, MUTED, RIGHT, WRONG
+from resnet_course.plots.palette import COURSE, MUTED, RIGHT, WRONG
+from resnet_course.prediction import ImageSource, Prediction
 
 MOST_CLASSES = 10  # that `prediction` has room for
 MOST_ROWS = 20  # classes that `samples` has room for

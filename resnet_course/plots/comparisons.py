@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from resnet_course.common.durations import format_duration
-from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
-from resnet_course.teaching.plots.palette import BASELINE, COURSE, MUTED, VALIDATION, styles
-from resnet_course.teaching.plots.texts import legend_label
-from resnet_course.teaching.summaries import summarise_choices, unbeaten
+from resnet_course.evaluation.summaries import summarise_choices, unbeaten
+from resnet_course.plots.figure import check_finite, finish, listed, subplots
+from resnet_course.plots.palette import BASELINE, COURSE, MUTED, VALIDATION, styles
+from resnet_course.plots.texts import legend_label
 
 FEW = 12  # values that a description names one by one
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from resnet_course.common.console import printable
 from resnet_course.common.errors import ArgumentError
-from resnet_course.teaching.plots.texts import make_writable, without_font_warnings
+from resnet_course.plots.texts import make_writable, without_font_warnings
 
 
 class DescribedFigure(Figure):

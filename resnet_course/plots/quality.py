@@ -13,9 +13,9 @@ from torch import Tensor
 
 from resnet_course.common.errors import ArgumentError
 from resnet_course.evaluation import Bin
-from resnet_course.teaching.plots.figure import check_finite, finish, listed, subplots
-from resnet_course.teaching.plots.palette import MUTED, TEST
-from resnet_course.teaching.summaries import shares_of_rows
+from resnet_course.evaluation.summaries import shares_of_rows
+from resnet_course.plots.figure import check_finite, finish, listed, subplots
+from resnet_course.plots.palette import MUTED, TEST
 
 MOST_NUMBERED = 20  # classes of which `confusion` has room for numbers
 INCHES = 0.16  # for each of more classes: room for its name

@@ -1,0 +1,21 @@
+"""What to train with these images in the minutes there are; what to mend in them before.
+
+fitted = fit_in(5, load(Settings.from_env()), "runs/first")
+"""
+
+from resnet_course.planning.advice import Advice, advise
+from resnet_course.planning.learning_curves import expected_accuracy, strategy_table
+from resnet_course.planning.plan import Plan, PlanError, Planner
+from resnet_course.planning.within import Fitted, fit_in
+
+__all__ = [
+    "Advice",
+    "Fitted",
+    "Plan",
+    "PlanError",
+    "Planner",
+    "advise",
+    "expected_accuracy",
+    "fit_in",
+    "strategy_table",
+]

@@ -1,0 +1,49 @@
+"""How good each strategy was with so many images a class, as `benchmarks/strategies.py` measured it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import statistics
+from importlib import resources
+from typing import Any
+
+TABLE = resources.files(__package__) / "strategy_table.json"
+
+
+@functools.cache
+def strategy_table() -> dict[str, Any]:
+    """The table: "data", "weights", "judged" (test images), and under "rows" accuracies in percent.
+
+    rows[strategy][images a class] are those of several draws of the images, each with a seed of its own.
+    """
+    return json.loads(TABLE.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _curve(strategy: str) -> tuple[tuple[float, float], ...]:
+    """(log images a class, log error), of every number of images that was measured."""
+    rows = strategy_table()["rows"].get(strategy, {})
+    return tuple(
+        sorted(
+            (math.log(int(count)), math.log(1 - statistics.mean(found) / 100))
+            for count, found in rows.items()
+        )
+    )
+
+
+def expected_accuracy(strategy: str, images_per_class: float) -> float:
+    """The accuracy, 0 to 1, that the table has for a strategy; between and beyond its rows a power law.
+
+    Errors fall as a power of the number of images, a straight line in two logarithms. A strategy that was
+    measured with fewer than two numbers of images has no line: then it is NaN.
+    Source: Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017 (arXiv 1712.00409).
+    """
+    points = _curve(strategy)
+    if len(points) < 2:
+        return math.nan
+    at = math.log(max(1.0, images_per_class))
+    right = next((place for place, (x, _) in enumerate(points) if x >= at), len(points) - 1)
+    (x0, y0), (x1, y1) = points[max(1, right) - 1], points[max(1, right)]
+    return 1 - math.exp(min(0.0, y0 + (y1 - y0) * (at - x0) / (x1 - x0)))

@@ -1,0 +1,150 @@
+"""`plan`: what to train, and with how many of the images, in the time there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from resnet_course import machine
+from resnet_course.common.durations import format_duration
+from resnet_course.common.errors import CourseError
+from resnet_course.planning.learning_curves import expected_accuracy, strategy_table
+from resnet_course.recipes import LAPTOP, STRATEGIES, Recipe, strategy
+
+# "all" was behind layer3 with every number of images, and a random head behind a linear probe.
+CHOICES = tuple(name for name in STRATEGIES if name not in ("all", "layer4, head from random"))
+ROOM = 0.85  # of the time: the rest is for what an estimate of a few steps cannot see
+AS_GOOD = 0.005  # accuracy: of plans this close to the best, which no measurement tells apart, the fastest
+LEAST_VALIDATION, PART = 500, 9  # images that are validated on: one to nine learned from, and not fewer
+SMALLER = 0.8  # times as many images, from one plan to the next that is tried
+MEASURED_AGAIN = 60  # seconds from which on there is time to measure what was chosen, too
+
+
+class PlanError(CourseError, ValueError):
+    """The time is too short for any plan. The message says how much it takes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, with how many images, and what that takes here.
+
+    recipe: how. images: that it learns from. of: all that there are to learn from.
+    validation_images: that it is validated on; 0: all are learned from, and a probe is cross-validated.
+    seconds: that it is estimated to take; last: those of them for the last validation.
+    expected: the accuracy that the strategy table has for so many images a class, 0 to 1.
+    """
+
+    recipe: Recipe
+    images: int
+    of: int
+    validation_images: int
+    seconds: float
+    last: float
+    expected: float
+
+    def __str__(self) -> str:
+        recipe, part = self.recipe, f"all {self.of:,} images"
+        if self.images < self.of:
+            part = f"{self.images:,} of {self.of:,} images, because the time is too short for all"
+        sizes = dict.fromkeys(phase.image_size for phase in recipe.phases)
+        epochs = "1 epoch" if recipe.all_epochs == 1 else f"{recipe.all_epochs} epochs"
+        if recipe.train_from == "fc":
+            what, epochs = "a linear probe on the frozen network", ""
+        else:
+            what = f"{recipe.train_from} and all after it are trained"
+        how = ", ".join(filter(None, (what, f"{' and '.join(map(str, sizes))} pixels", epochs, part)))
+        return f"{recipe.name}: {how}; about {format_duration(self.seconds)}"
+
+
+class Planner:
+    """Makes plans for a number of images. It measures this machine: one recipe, with more time others.
+
+    images: to learn from. classes: how many. validation_images: that there are; 0: none.
+    width: of the network; the built-in weights have 16. seed: of the recipes.
+    measure_for: seconds that there are in all; with few of them the machine is measured less well.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        classes: int,
+        validation_images: int = 0,
+        width: int = 64,
+        seed: int = 0,
+        measure_for: float = MEASURED_AGAIN,
+    ) -> None:
+        self.images, self.classes, self.validation = images, classes, validation_images
+        self.width, self.seed = width, seed
+        # One recipe is measured; what others take follows from their operations, until they are measured too.
+        tuning = math.inf if measure_for >= MEASURED_AGAIN else 0.5
+        self.reference = machine.costs(LAPTOP, images, width, tuning)[0]
+        self.measured: dict[tuple[str, int], float] = {}
+
+    def plan(self, seconds: float) -> Plan:
+        """The plan with the highest accuracy in the strategy table that fits into the time.
+
+        A strategy that takes too long for all images learns from as many as the time allows. Of plans that
+        the table cannot tell apart it is the fastest, so training may end early: more time would bring
+        nothing that is known.
+
+        seconds: for all that `fit` does. Raises PlanError.
+        """
+        for _ in range(len(CHOICES)):
+            chosen = self._choose(seconds)
+            key = (chosen.recipe.train_from, chosen.recipe.image_size)
+            if seconds < MEASURED_AGAIN or key in self.measured:
+                break
+            self._measure(chosen)
+        return chosen
+
+    def _choose(self, seconds: float) -> Plan:
+        by_strategy = (next((p for p in plans if p.seconds <= ROOM * seconds), None) for plans in self._all())
+        fitting = [plan for plan in by_strategy if plan]
+        if not fitting:
+            quickest = min(plan.seconds for plans in self._all() for plan in plans) / ROOM
+            raise PlanError(
+                f"{format_duration(max(0.0, seconds))} are left for learning; even the quickest plan takes "
+                f"{format_duration(quickest)} here. Take more minutes."
+            )
+        best = max(plan.expected for plan in fitting)
+        return min(
+            (plan for plan in fitting if plan.expected >= best - AS_GOOD), key=lambda plan: plan.seconds
+        )
+
+    def _all(self) -> Iterator[Iterator[Plan]]:
+        """Of every strategy its plans, with all images, and with fewer and fewer."""
+        counts, least = [self.images], 2 * self.classes
+        while counts[-1] > least:
+            counts.append(max(least, round(SMALLER * counts[-1])))
+        for name in CHOICES:
+            if not math.isnan(expected_accuracy(name, 1)):  # it was measured
+                yield (self._of(name, images) for images in counts)
+
+    def _of(self, name: str, images: int) -> Plan:
+        expected = expected_accuracy(name, images / self.classes)
+        recipe = replace(strategy(name, images), seed=self.seed)
+        validation = min(self.validation, max(LEAST_VALIDATION, images // PART))
+        phases = machine.scaled(self.reference, recipe, self.width)
+        seconds = sum(cost.seconds(images, validation) * self._factor(cost.recipe) for cost in phases)
+        last = validation * recipe.validation_views * phases[-1].forward
+        return Plan(recipe, images, self.images, validation, seconds, last, expected)
+
+    def _factor(self, recipe: Recipe) -> float:
+        """How many times as long as by its operations a phase takes, where it was measured."""
+        return self.measured.get((recipe.train_from, recipe.image_size), 1.0)
+
+    def _measure(self, chosen: Plan) -> None:
+        real = machine.costs(chosen.recipe, chosen.images, self.width)
+        by_operations = machine.scaled(self.reference, chosen.recipe, self.width)
+        for one, other in zip(real, by_operations, strict=True):
+            images, validation = chosen.images, chosen.validation_images
+            self.measured[one.recipe.train_from, one.recipe.image_size] = one.seconds(
+                images, validation
+            ) / other.seconds(images, validation)
+
+
+def what_the_table_says(plan: Plan) -> str:
+    """How good the plan's strategy was with so many images a class, and where."""
+    table = strategy_table()
+    return f"{plan.expected:.0%} right with so many images a class of other pictures ({table['data']})"

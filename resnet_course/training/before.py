@@ -1,0 +1,60 @@
+"""Going on from a network of one's own: what of an earlier checkpoint is taken over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resnet_course.common.console import say
+from resnet_course.common.tensors import CheckpointError
+from resnet_course.data.images import LabelledSet
+from resnet_course.training import checkpoint
+from resnet_course.training.checkpoint import Checkpoint
+
+
+def checkpoint_before(weights: str | os.PathLike | None) -> Checkpoint | None:
+    """The checkpoint of the course that weights come from; None if they come from elsewhere."""
+    if weights is None or not Path(weights).is_file():
+        return None
+    try:
+        return checkpoint.load(weights)
+    except CheckpointError:  # a state dict, which `transfer.load_weights` reads
+        return None
+
+
+def take_over_head(model: nn.Module, classes: tuple[str, ...], before: Checkpoint) -> None:
+    """Give the new head the rows of the classes that the network knew before, and say which.
+
+    model: with a linear head `fc`. classes: in the order of its outputs. before: where its trunk comes from.
+    """
+    known = [name for name in classes if name in before.classes]
+    new = [name for name in classes if name not in before.classes]
+    head = before.state_dict
+    if not isinstance(getattr(model, "fc", None), nn.Linear) or "fc.weight" not in head:
+        known, new = [], list(classes)
+    rows = torch.tensor([before.classes.index(name) for name in known], dtype=torch.int64)
+    own = torch.tensor([classes.index(name) for name in known], dtype=torch.int64)
+    with torch.no_grad():
+        if known:
+            model.fc.weight[own] = head["fc.weight"][rows].float()
+            model.fc.bias[own] = head["fc.bias"][rows].float()
+    gone = [name for name in before.classes if name not in classes]
+    parts = [
+        f"its head knows {len(known)} of {len(classes)} classes",
+        f"new: {', '.join(new)}" if new else "",
+        f"no longer there: {', '.join(gone)}" if gone else "",
+    ]
+    say(f"Going on from a network of {before.dataset}; {'; '.join(filter(None, parts))}.")
+
+
+def say_seen_before(val: LabelledSet, before: Checkpoint) -> None:
+    """Say how many validation images the earlier network has learned from or was chosen by."""
+    seen = len(val) - len(val.without(before.digests))
+    if seen:
+        say(
+            f"{seen:,} of {len(val):,} validation images were among those that it learned from or was chosen "
+            "by, so validation may flatter."
+        )

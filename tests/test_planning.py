@@ -1,0 +1,180 @@
+"""A plan fits into its minutes, more are never expected to be worse, and a training ends by the clock."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torchvision.transforms.functional import to_pil_image
+
+from resnet_course import machine, planning
+from resnet_course.__main__ import main
+from resnet_course.common.errors import ArgumentError
+from resnet_course.data import Splits, load, shapes
+from resnet_course.planning import learning_curves
+from resnet_course.planning import plan as plans
+from resnet_course.recipes import FEW, LAPTOP, REDUCED
+from resnet_course.settings import Settings
+from resnet_course.training import checkpoint, fit
+from resnet_course.transfer import build_model
+
+SECONDS_OF_A_TRUNK = 0.008  # for an image at 128 pixels, as on two cores without bf16
+
+
+@pytest.fixture
+def slow_machine(monkeypatch):
+    """A machine whose costs are known, as many times as fast as `speed` says."""
+
+    def make(speed):
+        measured = machine.scaled(machine.Cost(LAPTOP, "fp32", 1.0, 1.0, 0.0, 1.0, 1, 1), LAPTOP)[0]
+        second = SECONDS_OF_A_TRUNK / speed
+        known = replace(measured, trunk=second, gradients=second, update=0.0, forward=second / 3)
+        monkeypatch.setattr(machine, "costs", lambda recipe, *rest: machine.scaled(known, recipe))
+
+    return make
+
+
+@pytest.mark.parametrize("speed", [0.3, 1, 8])
+@pytest.mark.parametrize("per_class", [10, 50, 500, 4_500])
+def test_more_minutes_are_never_expected_to_be_worse(slow_machine, per_class, speed):
+    slow_machine(speed)
+    planner = planning.Planner(10 * per_class, 10, per_class)
+    found = [planner.plan(60 * minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 60, 6_000)]
+    for less, more in itertools.pairwise(found):
+        assert more.expected >= less.expected - plans.AS_GOOD
+    for minutes, plan in zip((0.5, 1, 2, 5, 10, 20, 60, 6_000), found, strict=True):
+        assert plan.seconds <= 60 * minutes * plans.ROOM
+        assert plan.images <= 10 * per_class
+    assert found[-1].images == 10 * per_class, "with a hundred hours nothing is left out"
+
+
+def test_no_recipe_is_ahead_of_the_plan_in_the_same_time(slow_machine):
+    slow_machine(1)
+    for per_class, name in itertools.product((10, 50, 500, 4_500), ("few", "laptop", "full")):
+        planner = planning.Planner(10 * per_class, 10, per_class)
+        same = planner._of(name, 10 * per_class)
+        found = planner.plan(same.seconds / plans.ROOM)
+        assert found.expected >= same.expected - plans.AS_GOOD
+
+
+def test_too_little_time_is_refused_with_what_it_takes(slow_machine):
+    slow_machine(0.01)
+    with pytest.raises(
+        planning.PlanError, match=r"1.0 s are left for learning; even the quickest plan takes"
+    ):
+        planning.Planner(100, 10).plan(1.0)
+
+
+def test_the_plan_says_what_is_left_out(slow_machine):
+    slow_machine(1)
+    some = planning.Planner(45_000, 10, 5_000).plan(60)
+    assert some.images < 45_000 and f"{some.images:,} of 45,000 images" in str(some)
+    assert some.validation_images == plans.LEAST_VALIDATION
+    assert "all 100 images" in str(planning.Planner(100, 10).plan(600))
+
+
+@pytest.mark.parametrize("name", plans.CHOICES)
+def test_the_table_has_every_choice(name):
+    errors = [1 - planning.expected_accuracy(name, count) for count in (3, 10, 100, 1_000, 4_500, 20_000)]
+    assert all(0 < error < 1 for error in errors)
+    assert errors == sorted(errors, reverse=True), "with more images nothing gets worse"
+
+
+def test_between_its_rows_the_table_is_a_power_law(monkeypatch):
+    monkeypatch.setattr(
+        learning_curves,
+        "strategy_table",
+        lambda: {"rows": {"x": {"10": [60.0], "1000": [95.0, 97.0]}, "y": {"10": [9]}}},
+    )
+    learning_curves._curve.cache_clear()
+    try:
+        assert planning.expected_accuracy("x", 100) == pytest.approx(1 - math.sqrt(0.4 * 0.04))
+        assert planning.expected_accuracy("x", 10_000) == pytest.approx(1 - 0.04 * math.sqrt(0.1))
+        assert math.isnan(planning.expected_accuracy("y", 10)), "one number of images makes no line"
+    finally:
+        learning_curves._curve.cache_clear()
+
+
+def test_other_recipes_cost_what_their_operations_say():
+    cost = machine.costs(replace(LAPTOP, precision="fp32", memory_format="channels_last"), 200, width=16)[0]
+    (same,) = machine.scaled(cost, LAPTOP, width=16)
+    assert same == replace(cost, recipe=LAPTOP)
+    (larger,) = machine.scaled(cost, replace(LAPTOP, image_size=256), width=16)
+    assert 4 < larger.trunk / cost.trunk < 4.4 and 4 < larger.gradients / cost.gradients < 5
+    first, second = machine.scaled(cost, replace(FEW, first=LAPTOP), width=16)
+    assert (first.recipe.name, second.recipe.name) == ("laptop", "few")
+
+
+def splits():
+    drawn = shapes.draw(400, 0)
+    return Splits(drawn.subset(torch.arange(300)), drawn.subset(torch.arange(300, 400)), drawn.limit(10))
+
+
+def train(until, epochs=3, val=True, **changes):
+    recipe = replace(REDUCED, epochs=epochs, **changes)
+    torch.manual_seed(0)
+    model = build_model(10, "builtin", recipe.train_from, recipe.dropout)
+    own = splits()
+    return fit(model, own.train, own.val if val else None, recipe, until=until)
+
+
+def test_a_training_ends_when_its_time_is_over(capsys):
+    history = train(time.perf_counter() - 1, val=False, head="linear_probe")
+    assert len(history.epochs) == 1, "the head is a linear probe already, so that network is worth keeping"
+    assert "the time is over in epoch 1 of 3" in capsys.readouterr().err
+    assert len(train(time.perf_counter() + 600).epochs) == 3
+
+
+def test_the_learning_rate_comes_down_by_the_end_of_the_time():
+    whole = train(math.inf, epochs=12)
+    seconds = sum(whole.values("seconds")[:3])
+    cut = train(time.perf_counter() + seconds, epochs=1_000)
+    assert len(cut.epochs) < 1_000 * 3 / 12
+    assert cut.values("learning_rate")[-1] < 0.5 * REDUCED.learning_rate
+    assert whole.values("learning_rate")[2] > 0.9 * REDUCED.learning_rate, "by its steps it is high still"
+
+
+def test_the_command_ends_in_time_and_leaves_its_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RESNET_COURSE_MODE", "reduced")
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
+    began, out = time.perf_counter(), tmp_path / "run"
+    assert main(["train", "--minutes", "2", "--out", str(out), "--seed", "3"]) == 0
+    assert time.perf_counter() - began <= 120 * 1.05
+    said = capsys.readouterr()
+    assert "Plan for 2 min: " in said.err and "images a class of other pictures" in said.err
+    assert said.out.startswith(f"{out / 'best.pt'}: epoch ")
+    assert checkpoint.load(out / "best.pt").recipe.seed == 3
+
+
+@pytest.mark.parametrize("more", [["--recipe", "full"], ["--epochs", "3"], ["--limit", "50"], ["--resume"]])
+def test_minutes_choose_alone(tmp_path, capsys, more):
+    out = tmp_path / "run"
+    assert main(["train", "--minutes", "2", "--out", str(out), *more]) == 2
+    assert f"leave out {more[0]}" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize("minutes", [0, -1, math.inf, math.nan])
+def test_minutes_that_are_none_are_refused(minutes):
+    with pytest.raises(ArgumentError, match="it must be a number above 0"):
+        planning.fit_in(minutes, splits(), weights="builtin")
+
+
+def test_of_a_folder_that_takes_too_long_a_part_is_read(tmp_path, capsys):
+    directory = tmp_path / "two"
+    for number, image in enumerate(shapes.draw(800, 0).images[:, :, :8, :8]):
+        path = directory / ("even" if number % 2 else "odd") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        to_pil_image(image).save(path)
+    settings = Settings(data=f"folder:{directory}", home=tmp_path / "home")
+    some = load(settings, until=time.perf_counter())
+    assert 200 <= len(some.train) + len(some.val) + len(some.test) < 800
+    assert set(some.train.labels.tolist()) == {0, 1}
+    assert "of 800 images are read; for all the time is too short" in capsys.readouterr().err
+    everything = load(settings)
+    assert len(everything.train) + len(everything.val) + len(everything.test) == 800
+    again = load(settings, until=time.perf_counter())
+    assert len(again.train) == len(everything.train), "what is decoded already takes no time"
