@@ -138,6 +138,7 @@ def test_the_learning_rate_comes_down_by_the_end_of_the_time():
     assert whole.values("learning_rate")[2] > 0.9 * REDUCED.learning_rate, "by its steps it is high still"
 
 
+@pytest.mark.slow
 def test_the_command_ends_in_time_and_leaves_its_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RESNET_COURSE_MODE", "reduced")
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
