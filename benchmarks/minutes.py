@@ -25,9 +25,9 @@ from trainings import Training, drawn_folder
 
 from resnet_course.data import load, load_split
 from resnet_course.evaluation import evaluate
-from resnet_course.planning import fit_in
 from resnet_course.settings import Settings
 from resnet_course.training import checkpoint
+from resnet_course.training.planning import fit_in
 from resnet_course.transfer.weights import load_weights
 
 JUDGED, EPOCHS, SIZE = 100, 5, 128  # test images of each class; fastai's epochs; its pixels a side

@@ -3,7 +3,7 @@
     uv run python benchmarks/strategies.py --data folder:DIR --weights FILE --data-is … --weights-are …
         [--counts 10 30] [--strategies head layer4] [--seeds 3]
 
-It writes resnet_course/planning/strategy_table.json, cell by cell; a cell that is there is not
+It writes resnet_course/training/planning/strategy_table.json, cell by cell; a cell that is there is not
 measured again. Every network is judged once, after its last epoch, on images of the test split, the same for
 all; the images that it learns from are drawn anew with every seed.
 """
@@ -25,7 +25,7 @@ from resnet_course.settings import Settings
 from resnet_course.training import fit
 from resnet_course.transfer import build_model
 
-TABLE = RESULTS.parents[1] / "resnet_course" / "planning" / "strategy_table.json"
+TABLE = RESULTS.parents[1] / "resnet_course" / "training" / "planning" / "strategy_table.json"
 COUNTS = (10, 50, 150, 500, 1_500, 4_500)  # images a class; the last are all of CIFAR-10's
 JUDGED = 100  # test images of each class
 

@@ -75,22 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     advise.add_argument("--test-share", **TEST_SHARE)
     advise.set_defaults(run=commands.advise)
 
-    judged = argparse.ArgumentParser(add_help=False, parents=[common])
-    judged.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
-    judged.add_argument("--group", default=settings.group, help=GROUP_HELP)
-    judged.add_argument("--test-share", **TEST_SHARE)
-    judged.add_argument("--split", choices=("train", "val", "test"), help="test; val where there is no test")
-    judged.add_argument("--json", action="store_true", help="print one JSON object")
-    evaluate = commands_of.add_parser("evaluate", parents=[judged], help="how good a network is on one split")
-    evaluate.add_argument("checkpoint", type=Path)
-    evaluate.add_argument(
-        "--report", type=Path, metavar="DIR", help="write report.html and report.json there"
-    )
-    evaluate.set_defaults(run=commands.evaluate)
-    compare = commands_of.add_parser("compare", parents=[judged], help="two networks on the same images")
-    compare.add_argument("first", type=Path, metavar="CHECKPOINT")
-    compare.add_argument("second", type=Path, metavar="CHECKPOINT")
-    compare.set_defaults(run=commands.compare)
+    _add_judging(commands_of, common)
 
     export = commands_of.add_parser("export", parents=[common], help="a network as an ONNX file")
     export.add_argument("checkpoint", type=Path)
@@ -111,6 +96,27 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--raw", action="store_true", help="the bare softmax: no temperature, no threshold")
     predict.set_defaults(run=commands.predict)
     return parser
+
+
+def _add_judging(commands_of: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    """The commands that judge networks on a split."""
+    settings = Settings.from_env()
+    judged = argparse.ArgumentParser(add_help=False, parents=[common])
+    judged.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
+    judged.add_argument("--group", default=settings.group, help=GROUP_HELP)
+    judged.add_argument("--test-share", **TEST_SHARE)
+    judged.add_argument("--split", choices=("train", "val", "test"), help="test; val where there is no test")
+    judged.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate = commands_of.add_parser("evaluate", parents=[judged], help="how good a network is on one split")
+    evaluate.add_argument("checkpoint", type=Path)
+    evaluate.add_argument(
+        "--report", type=Path, metavar="DIR", help="write report.html and report.json there"
+    )
+    evaluate.set_defaults(run=commands.evaluate)
+    compare = commands_of.add_parser("compare", parents=[judged], help="two networks on the same images")
+    compare.add_argument("first", type=Path, metavar="CHECKPOINT")
+    compare.add_argument("second", type=Path, metavar="CHECKPOINT")
+    compare.set_defaults(run=commands.compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

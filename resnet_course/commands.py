@@ -72,7 +72,7 @@ def _train_in_minutes(options: argparse.Namespace, settings: Settings) -> Histor
     if not 0 < options.minutes < math.inf:
         raise SettingsError(f"--minutes is {options.minutes:g}; it must be a number above 0")
     from resnet_course.data import load
-    from resnet_course.planning import fit_in
+    from resnet_course.training.planning import fit_in
 
     now = time.perf_counter()
     splits = load(settings, until=now + READING * (options.began + 60 * options.minutes - now))
@@ -129,9 +129,9 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
 def advise(options: argparse.Namespace) -> int:
     """What is in a folder, what to mend there, and what to train in how many minutes."""
     settings = replace(Settings.from_env(), data=f"folder:{options.folder}", group=options.group)
-    from resnet_course import planning
     from resnet_course.data import load
     from resnet_course.data.sources import test_share
+    from resnet_course.training import planning
 
     print(planning.advise(load(replace(settings, test_share=test_share(settings, options.test_share)))))
     return 0

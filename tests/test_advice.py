@@ -7,10 +7,10 @@ import torch
 
 from resnet_course import machine
 from resnet_course.data import Splits, shapes
-from resnet_course.planning import Planner, advise
-from resnet_course.planning.advice import MINUTES
 from resnet_course.recipes import LAPTOP
 from resnet_course.teaching import tables
+from resnet_course.training.planning import Planner, advise
+from resnet_course.training.planning.advice import MINUTES
 
 
 @pytest.fixture(autouse=True)

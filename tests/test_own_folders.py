@@ -6,10 +6,11 @@ import torch
 from own_folders import FOLDERS, Folder, draw_folder
 from PIL import Image
 
-from resnet_course import data, machine, planning, plots
+from resnet_course import data, machine, plots
 from resnet_course.data.rows import Photographs
 from resnet_course.evaluation import Predictions
 from resnet_course.settings import Settings
+from resnet_course.training import planning
 
 
 @pytest.fixture

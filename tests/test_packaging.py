@@ -221,7 +221,7 @@ def test_the_readme_draws_the_layers_of_the_contract_in_at_most_eight_steps():
 
 # How large it is
 
-MOST_LINES, MOST_LINES_OF_EXERCISES, MOST_OF_A_FUNCTION, MOST_OF_A_CLASS, MOST_NAMES = 300, 600, 60, 150, 14
+MOST_LINES, MOST_LINES_OF_EXERCISES, MOST_OF_A_FUNCTION, MOST_OF_A_CLASS, MOST_NAMES = 300, 600, 60, 150, 16
 
 
 def find_large(path: Path, source: str) -> list[str]:

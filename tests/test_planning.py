@@ -11,15 +11,15 @@ import pytest
 import torch
 from torchvision.transforms.functional import to_pil_image
 
-from resnet_course import machine, planning
+from resnet_course import machine
 from resnet_course.__main__ import main
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data import Splits, load, shapes
-from resnet_course.planning import learning_curves
-from resnet_course.planning import plan as plans
 from resnet_course.recipes import FEW, LAPTOP, REDUCED
 from resnet_course.settings import Settings
-from resnet_course.training import checkpoint, fit
+from resnet_course.training import checkpoint, fit, planning
+from resnet_course.training.planning import learning_curves
+from resnet_course.training.planning import plan as plans
 from resnet_course.transfer import build_model
 
 SECONDS_OF_A_TRUNK = 0.008  # for an image at 128 pixels, as on two cores without bf16

@@ -8,9 +8,9 @@ import torch
 
 from resnet_course.data.duplicates import NEAR, nearest
 from resnet_course.data.images import ImageSet, Splits
-from resnet_course.planning.plan import Plan, PlanError, Planner, what_the_table_says
 from resnet_course.recipes import Recipe
 from resnet_course.training import all_that_may_learn
+from resnet_course.training.planning.plan import Plan, PlanError, Planner, what_the_table_says
 
 LITTLE, TINY, BALANCED = 30, 32, 3  # images a class; pixels a side; times the smallest class
 CHECKED = 20  # validation images a class that say something

@@ -7,13 +7,14 @@ import time
 from typing import NamedTuple
 
 from resnet_course.common.console import say
+from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
 from resnet_course.common.seeding import seeded
 from resnet_course.data.images import ImageSet, Splits
-from resnet_course.planning.plan import Plan, Planner, what_the_table_says
 from resnet_course.resnet.network import ResNet
 from resnet_course.training import History, all_that_may_learn, fit
 from resnet_course.training.before import checkpoint_before, say_seen_before, take_over_head
+from resnet_course.training.planning.plan import Plan, Planner, what_the_table_says
 from resnet_course.transfer import build_model
 
 TO_WRITE = 3.0  # seconds that are kept for writing the files
@@ -62,7 +63,7 @@ def fit_in(
     left = end - time.perf_counter()
     planner = Planner(len(train), len(train.classes), len(val), model.width, seed, left)
     chosen = planner.plan(end - time.perf_counter())
-    say(f"Plan for {minutes:g} min: {chosen}. {what_the_table_says(chosen)}.")
+    say(f"Plan for {format_duration(60 * minutes)}: {chosen}. {what_the_table_says(chosen)}.")
     train, val = train.limit(chosen.images, seed), _some(val, chosen.validation_images, seed)
     seen = before.digests if before else ()
     history = fit(model, train, val, chosen.recipe, out, home=home, until=end - chosen.last, seen=seen)

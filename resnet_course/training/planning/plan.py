@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from resnet_course import machine
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
-from resnet_course.planning.learning_curves import expected_accuracy, strategy_table
 from resnet_course.recipes import LAPTOP, STRATEGIES, Recipe, strategy
+from resnet_course.training.planning.learning_curves import expected_accuracy, strategy_table
 
 # "all" was behind layer3 with every number of images, and a random head behind a linear probe.
 CHOICES = tuple(name for name in STRATEGIES if name not in ("all", "layer4, head from random"))

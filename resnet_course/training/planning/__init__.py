@@ -3,10 +3,10 @@
 fitted = fit_in(5, load(Settings.from_env()), "runs/first")
 """
 
-from resnet_course.planning.advice import Advice, advise
-from resnet_course.planning.learning_curves import expected_accuracy, strategy_table
-from resnet_course.planning.plan import Plan, PlanError, Planner
-from resnet_course.planning.within import Fitted, fit_in
+from resnet_course.training.planning.advice import Advice, advise
+from resnet_course.training.planning.learning_curves import expected_accuracy, strategy_table
+from resnet_course.training.planning.plan import Plan, PlanError, Planner
+from resnet_course.training.planning.within import Fitted, fit_in
 
 __all__ = [
     "Advice",
