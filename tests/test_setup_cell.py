@@ -156,7 +156,7 @@ def test_the_cell_is_short_and_has_no_shell_magic():
     lines = [
         line for line in setup_cell(PLACEHOLDER).splitlines() if line and not line.strip().startswith("#")
     ]
-    assert len(lines) <= 25
+    assert len(lines) <= 36
     assert not any(line.lstrip().startswith(("!", "%")) for line in lines)
     compile("\n".join(lines), "set-up cell", "exec")  # plain Python
 
@@ -189,11 +189,50 @@ def test_alone_it_installs_the_course_and_what_is_missing_and_changes_nothing_el
     archive, address = repository
     archive.write_bytes(course_archive(tmp_path, "torch>=1.0", "missing>=1.0"))
     before = installed(python, tmp_path)
+    (tmp_path / "resnet_course").mkdir()  # as a clone of that name leaves it: no package
     result = run(python, setup_cell(address), tmp_path)
-    assert (result.stdout, result.stderr, result.returncode) == ("resnet_course 9.0 is ready\n", "", 0)
+    said = "adding the course, which takes up to a minute …\nresnet_course 9.0 is ready\n"
+    assert (result.stdout, result.stderr, result.returncode) == (said, "", 0)
     # missing 3.0 is newer, but would have moved torch to 2.0
     assert installed(python, tmp_path) == before | {"resnet_course==9.0", "missing==1.0"}
     assert "torch==1.0+cpu" in before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("there", [True, False])
+def test_what_an_interrupted_pip_left_changes_nothing(python, tmp_path, repository, there):
+    archive, address = repository
+    archive.write_bytes(course_archive(tmp_path, "torch>=1.0", "missing>=1.0"))
+    wheel(tmp_path / "wheels", "torch", "1.0+cpu")  # pip does not see the real one beside it, and fetches it
+    site = Path(
+        run(python, "import sysconfig; print(sysconfig.get_path('purelib'))", tmp_path).stdout.strip()
+    )
+    left = site / ("~orch-0.9.dist-info" if there else "~one-0.9.dist-info")
+    left.mkdir()
+    (left / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {'torch' if there else 'gone'}\nVersion: 0.9\n"
+    )
+    try:
+        result = run(python, setup_cell(address), tmp_path)
+        assert result.stdout.endswith("resnet_course 9.0 is ready\n"), result.stdout
+        assert "torch==1.0+cpu" in installed(python, tmp_path)
+    finally:
+        shutil.rmtree(left)
+
+
+def test_an_older_course_is_named_with_the_command(tmp_path):
+    old = tmp_path / "resnet_course"
+    old.mkdir()
+    (old / "__init__.py").write_text('__version__ = "0.1.0"\n')
+    result = run(sys.executable, setup_cell("https://github.com/ada/course"), tmp_path)
+    assert result.returncode == 1 and "resnet_course 0.1.0 is too old for this notebook" in result.stderr
+    assert (
+        "%pip install --upgrade resnet-course@https://github.com/ada/course/archive/HEAD.zip" in result.stderr
+    )
+
+
+def test_the_notebooks_need_the_version_that_they_come_with():
+    assert f'NEEDED = "{resnet_course.__version__}"' in setup_cell(PLACEHOLDER)
 
 
 @pytest.mark.slow
