@@ -44,6 +44,7 @@ class Settings:
     shorter_side: pixels of a photograph's shorter side that are kept; a larger one is shrunk.
     group: which photographs of a folder belong together, for its splits; see `data.groups`. "": none do.
     test_share: of a folder's train images that are set aside as test where there is no test folder, 0 to 0.9.
+    patience: seconds within which a server has to answer where the course can do without what it offers.
     cache_limit: gigabytes that decoded images and features may take in the home folder.
     """
 
@@ -57,6 +58,7 @@ class Settings:
     shorter_side: int = 256
     group: str = ""
     test_share: float = 0.2
+    patience: int = 10
     cache_limit: int = 10
 
     def __post_init__(self) -> None:
@@ -93,6 +95,10 @@ class Settings:
 
         if not 0 <= self.test_share <= 0.9:
             raise SettingsError(f"test_share is {self.test_share!r}; it must be a share, 0 to 0.9")
+        if not isinstance(self.patience, int) or not 1 <= self.patience <= 600:
+            raise SettingsError(
+                f"patience is {_shown(self.patience)}; it must be a whole number of seconds from 1 to 600"
+            )
         if not isinstance(self.cache_limit, int) or self.cache_limit < 1:
             raise SettingsError(
                 f"cache_limit is {_shown(self.cache_limit)}; it must be a whole number of gigabytes from 1 on"
@@ -129,6 +135,7 @@ class Settings:
             threads=read_number("THREADS", cls.threads),
             shorter_side=read_number("SHORTER_SIDE", cls.shorter_side),
             group=read("GROUP", cls.group),
+            patience=read_number("PATIENCE", cls.patience),
             cache_limit=read_number("CACHE_LIMIT", cls.cache_limit),
         )
         if home:

@@ -260,8 +260,7 @@ def test_full_disk_is_a_clear_error(tmp_path, mirror, monkeypatch):
     assert visible(folder) == []
 
 
-@pytest.mark.parametrize("patient", [True, False])
-def test_without_a_network_the_error_says_what_to_do(tmp_path, archive, monkeypatch, patient):
+def test_without_a_network_the_error_says_what_to_do(tmp_path, archive, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr("resnet_course.common.download.PAUSE", 0.0)
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
@@ -269,7 +268,7 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path, archive, monkeypa
     urls = (f"http://{host}/a/{ARCHIVE}", f"http://{host}/b/{ARCHIVE}")
     monkeypatch.setattr(cifar10, "MIRRORS", urls)
     with pytest.raises(DownloadError) as caught:
-        cifar10.load(tmp_path, patient=patient)
+        cifar10.load(tmp_path)
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{ARCHIVE} could not be downloaded from {host}, {host}."
     assert [line.startswith(f"  {host}: ") for line in lines[1:3]] == [True, True]
@@ -278,15 +277,19 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path, archive, monkeypa
         *(f"  {url}" for url in urls),
     ]
     assert visible(tmp_path / "data") == []
+    with pytest.raises(DownloadError, match="refused") as caught:
+        cifar10.load(tmp_path, patience=3)
+    assert "\n" not in str(caught.value), "who can do without gets one line"
 
 
 def test_impatience_reaches_the_download(tmp_path, archive, monkeypatch):
-    def refuse(*arguments, patient, **options):
-        raise DownloadError(f"patient is {patient}")
+    def refuse(urls, *arguments, patient, **options):
+        raise DownloadError(f"patient is {patient}, first {urls[0]}")
 
     monkeypatch.setattr(cifar10, "download", refuse)
-    with pytest.raises(DownloadError, match="patient is False"):
-        cifar10.load(tmp_path, patient=False)
+    monkeypatch.setattr(cifar10, "answering", lambda urls, *_: [urls[2], *urls[:2]])
+    with pytest.raises(DownloadError, match=f"patient is False, first {re.escape(cifar10.MIRRORS[2])}"):
+        cifar10.load(tmp_path, patience=3)
 
 
 def test_numpys_complaint_about_the_official_files_is_not_shown(tmp_path, mirror, monkeypatch):

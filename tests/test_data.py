@@ -85,18 +85,19 @@ def test_an_unknown_split_lists_the_legal_ones(tmp_path):
 
 
 def test_auto_falls_back_to_shapes_and_says_why(tmp_path, monkeypatch, capsys):
-    def refuse(home, *, patient):
-        assert not patient, "auto must not wait on slow servers"
+    def refuse(home, *, patience):
+        assert patience == Settings().patience, "auto must not wait on slow servers"
         raise DownloadError("no mirror answers\nmirror 1: …")
 
     monkeypatch.setattr(cifar10, "load", refuse)
     assert load(settings_for("auto", tmp_path)).train.name == "shapes"
-    assert "because CIFAR-10 cannot be had now: no mirror answers" in capsys.readouterr().err
+    said = "because CIFAR-10 cannot be had now: no mirror answers; RESNET_COURSE_DATA=cifar10 asks again"
+    assert said in capsys.readouterr().err
 
 
 def test_asking_for_cifar10_is_an_error_where_it_cannot_be_had(tmp_path, monkeypatch):
-    def refuse(home, *, patient):
-        assert patient
+    def refuse(home, *, patience):
+        assert patience is None
         raise DownloadError("no mirror answers")
 
     monkeypatch.setattr(cifar10, "load", refuse)
@@ -106,7 +107,7 @@ def test_asking_for_cifar10_is_an_error_where_it_cannot_be_had(tmp_path, monkeyp
 
 def test_cifar10_keeps_its_test_set_and_gives_a_tenth_of_train_for_validation(tmp_path, monkeypatch, capsys):
     official = shapes.draw(100, 0), shapes.draw(50, 1)
-    monkeypatch.setattr(cifar10, "load", lambda home, *, patient: official)
+    monkeypatch.setattr(cifar10, "load", lambda home, *, patience: official)
     monkeypatch.setattr(cifar10, "is_present", lambda home: True)
     splits = load(settings_for("auto", tmp_path))
     assert [len(s) for s in (splits.train, splits.val, splits.test)] == [90, 10, 50]

@@ -213,21 +213,26 @@ def test_a_missing_file_lists_the_sources(tmp_path):
         load_weights(tmp_path / "absent.pth")
 
 
-def test_auto_says_that_it_took_the_builtin_weights_and_why(monkeypatch, capsys):
-    def refuse(*args, patient, **options):
-        assert not patient, "auto must not wait on a slow server"
+def test_auto_says_that_it_took_the_builtin_weights_and_why(monkeypatch, tmp_path, capsys):
+    def refuse(urls, seconds, home):
+        assert (urls, seconds, home) == ([weights.IMAGENET_URL], 3, tmp_path), "it waits no longer"
         raise DownloadError("no network\nby hand: …")
 
-    monkeypatch.setattr(weights, "download", refuse)
+    monkeypatch.setattr(weights, "answering", refuse)
+    monkeypatch.setattr(weights, "imagenet_path", lambda: tmp_path / "absent.pth")
+    monkeypatch.setenv("RESNET_COURSE_PATIENCE", "3")
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path))
     state = load_weights("auto")
     assert len(state["conv1.weight"]) == 16
-    assert "the built-in ones" in (said := capsys.readouterr().err) and said.endswith("no network\n")
+    assert "the built-in ones" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert said.endswith("cannot be had now: no network; RESNET_COURSE_WEIGHTS=imagenet asks again.\n")
 
 
 def test_auto_takes_imagenet_where_it_can(monkeypatch, tmp_path, capsys):
     path = tmp_path / "resnet18.pth"
     torch.save(resnet18(1000, width=8).state_dict(), path)
     monkeypatch.setattr(weights, "download", lambda *args, **options: path)
+    monkeypatch.setattr(weights, "imagenet_path", lambda: path)
     assert len(load_weights("auto")["conv1.weight"]) == 8
     assert "ImageNet" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ import torch
 from resnet_course.common.console import say
 from resnet_course.common.download import DownloadError, download, inspect
 from resnet_course.common.files import locked, write_atomically
+from resnet_course.common.mirrors import answering
 from resnet_course.data.images import ImageSet
 
 # The same file, byte for byte. Its home server comes last: it has been throttled to 80 kB/s since June 2026.
@@ -59,14 +60,14 @@ def state(home: Path) -> str:
     return f"incomplete: {folder}" if there else "missing"
 
 
-def load(home: Path, *, patient: bool = True) -> tuple[ImageSet, ImageSet]:
+def load(home: Path, *, patience: float | None = None) -> tuple[ImageSet, ImageSet]:
     """Load CIFAR-10, downloading it if need be: 170 MB to fetch, 360 MB on disk, 184 MB in memory.
 
     Everything lies in `home` / "data", in torchvision's layout: a folder cifar-10-batches-py that is
     there already is used, and so is an archive that was put there by hand.
 
     home: the course's folder.
-    patient: False gives up even the last mirror when it is slow.
+    patience: seconds within which a server has to answer, for who can do without; None: it is waited for.
     Returns the official training set (images uint8 [50000, 3, 32, 32], labels int64 [50000]) and the
     official test set (10000). Raises DownloadError if they cannot be had.
     """
@@ -76,16 +77,19 @@ def load(home: Path, *, patient: bool = True) -> tuple[ImageSet, ImageSet]:
     folder, archive = root / CIFAR10.base_folder, root / CIFAR10.filename
     if official := _read(root):
         return official
+    mirrors = MIRRORS
+    if patience is not None and not archive.is_file():
+        mirrors = answering(MIRRORS, patience, home)
     # The archive stays after it is unpacked: it repairs the folder without a network, and one that
     # was put here by hand is not ours to delete.
     download(
-        MIRRORS,
+        mirrors,
         archive,
         size=SIZE,
         checksum=f"md5:{MD5}",
         by_hand=f"By hand: fetch one of these with a browser and put it, as {archive.name}, into {root}:\n  "
         + "\n  ".join(MIRRORS),
-        patient=patient,
+        patient=patience is None,
     )
     with locked(folder):
         if official := _read(root):  # another process has unpacked it

@@ -135,18 +135,19 @@ def _load_shapes(settings: Settings, reason: str = "they need no download") -> t
     return Splits(*split_off(drawn, VALIDATION, settings.seed), test, ("val",)), reason
 
 
-def _load_cifar10(settings: Settings, patient: bool = True) -> tuple[Splits, str]:
+def _load_cifar10(settings: Settings, patience: float | None = None) -> tuple[Splits, str]:
     reason = "it is on this disk" if cifar10.is_present(settings.home) else "downloaded just now"
-    official, test = cifar10.load(settings.home, patient=patient)
+    official, test = cifar10.load(settings.home, patience=patience)
     return Splits(*split_off(official, VALIDATION, settings.seed), test, ("val",)), reason
 
 
 def _load_auto(settings: Settings) -> tuple[Splits, str]:
     """CIFAR-10; the shapes if it cannot be had."""
     try:
-        return _load_cifar10(settings, patient=False)
+        return _load_cifar10(settings, settings.patience)
     except (DownloadError, OSError) as error:
-        reason = f"because CIFAR-10 cannot be had now: {str(error).splitlines()[0]}"
+        why = str(error).splitlines()[0]
+        reason = f"because CIFAR-10 cannot be had now: {why}; RESNET_COURSE_DATA=cifar10 asks again"
         return _load_shapes(settings, reason)
 
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from resnet_course.common.console import say
 from resnet_course.common.download import DownloadError, download, inspect
+from resnet_course.common.mirrors import answering
 from resnet_course.common.tensors import CheckpointError, read_tensors
 from resnet_course.resnet.architecture import compare
 from resnet_course.resnet.network import resnet18
-from resnet_course.settings import WEIGHTS_SOURCES
+from resnet_course.settings import WEIGHTS_SOURCES, Settings
 from resnet_course.transfer.look_alikes import name_network
 from resnet_course.transfer.state_dicts import WeightsError, find_trunk
 
@@ -56,7 +57,10 @@ def _auto() -> Path:
         path = _imagenet(patient=False)
     except (DownloadError, OSError) as error:
         reason = str(error).splitlines()[0]
-        say(f"Weights: the built-in ones, from drawn shapes; ImageNet's cannot be had now: {reason}")
+        say(
+            f"Weights: the built-in ones, from drawn shapes, because ImageNet's cannot be had now: {reason}; "
+            "RESNET_COURSE_WEIGHTS=imagenet asks again."
+        )
         return _builtin()
     say("Weights: ImageNet's, as torchvision publishes them (IMAGENET1K_V1).")
     return path
@@ -65,6 +69,9 @@ def _auto() -> Path:
 def _imagenet(patient: bool = True) -> Path:
     """`imagenet_path()`, downloaded if it is not there."""
     path = imagenet_path()
+    if not patient and not path.is_file():
+        settings = Settings.from_env()
+        answering([IMAGENET_URL], settings.patience, settings.home)
     return download(
         [IMAGENET_URL],
         path,
