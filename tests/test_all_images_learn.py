@@ -150,7 +150,7 @@ def test_the_commands_say_that_nothing_was_kept_back(tmp_path, capsys, monkeypat
     arguments = ["--data", f"folder:{tree}"]
     assert main(["train", "--recipe", "few", "--weights", "builtin", "--out", str(out), *arguments]) == 0
     said = capsys.readouterr()
-    assert "Recipe few learns from all 32 images, those set aside among them." in said.err
+    assert "All 32 images are learned from, those set aside among them." in said.err
     assert "best.pt: epoch 2; no image was kept back; a linear probe, cross-validated in 5 folds" in said.out
     assert main(["evaluate", str(out / "best.pt"), *arguments]) == 2
     said = capsys.readouterr().err

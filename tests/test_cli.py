@@ -279,7 +279,7 @@ def test_an_error_that_is_not_the_courses_own_keeps_its_traceback(capsys, monkey
 def test_traceback_shows_where_an_error_of_the_course_arose(capsys, tmp_path, arguments):
     status, out, err = run(capsys, *(a.replace("OUT", str(tmp_path / "absent.pt")) for a in arguments))
     assert (status, out) == (2, "")
-    assert err.startswith("Traceback (most recent call last):") and "in _evaluate" in err
+    assert err.startswith("Traceback (most recent call last):") and "in evaluate" in err
     assert "there is no such file" in err.splitlines()[-1]
 
 

@@ -56,7 +56,7 @@ def test_the_numbers_are_those_of_a_plain_count(tree, tmp_path, capsys):
     predicted = []
     for saved in (first, second):
         settings = Settings(data=f"folder:{tree}", home=tmp_path / "home")
-        images, _ = judging._images(saved, settings, "val", [])
+        images, *_ = judging._images(saved, settings, "val", [])
         assert images.paths == val.paths and images.stored_size == saved.stored_size
         predicted.append(evaluate(saved.model(), images, saved.recipe).predicted)
     right = [(answer == val.labels).sum().item() for answer in predicted]

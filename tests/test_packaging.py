@@ -14,6 +14,8 @@ import pytest
 import yaml  # comes with JupyterLab
 from packaging.requirements import Requirement
 
+import resnet_course
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -298,3 +300,13 @@ def test_contributing_says_where_to_make_twelve_changes_and_every_file_is_there(
     assert [change for change, files in table.items() if len(files) < 2] == []
     named = {file for files in table.values() for file in files}
     assert [file for file in sorted(named) if not (ROOT / file).exists()] == []
+
+
+# What says which version it is
+
+
+def test_all_that_names_the_version_names_the_same():
+    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert resnet_course.__version__ == version
+    assert f"\nversion: {version}\n" in read("CITATION.cff")
+    assert re.search(r"^## (.*)$", read("CHANGELOG.md"), re.M)[1] == version

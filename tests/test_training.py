@@ -74,7 +74,7 @@ def test_fit_learns_and_leaves_the_best_epoch_in_eval_mode(sets, tmp_path):
     assert best.classes == train.classes and best.stored_size == 32 and best.dataset == "noise"
     assert json.loads((tmp_path / "history.json").read_text()) == history.epochs
     wanted = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"}
-    wanted |= {"val_images", "folds", "temperature", "seconds", "preparation_seconds"}
+    wanted |= {"val_images", "folds", "temperature", "threshold", "seconds", "preparation_seconds"}
     assert [entry.keys() for entry in history.epochs] == [wanted] * 6
 
 
