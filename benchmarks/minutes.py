@@ -3,18 +3,24 @@
     uv run python benchmarks/minutes.py grid --data folder:DIR --weights FILE --data-is … --weights-are …
         [--counts 10 50] [--minutes 0.5 2] [--seeds 3]
     uv run --with fastai==2.8.* python benchmarks/minutes.py fastai … [--counts 10 50 500]
+    uv run --with fastai==2.8.* python benchmarks/minutes.py photographs … --minutes 1 --seeds 5
 
 Each cell draws so many training images of each class into a folder of its own, with a home folder of its own,
 and is judged on test images of DIR, the same for all. `grid` times the whole command, reading included.
 `fastai` times from loaded data on: fastai's five epochs, then ours in the same time, then in a quarter of it.
+`photographs` keeps three of ten pictures of each class back, another three with every seed, and
+judges by them: ours in so many minutes, a linear probe on frozen features at 224 pixels, and fastai.
 What is in results.json already is not measured again.
 """
 
 from __future__ import annotations
 
+import random
+import shutil
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,31 +29,41 @@ import torch
 from record import parser, record, recorded
 from trainings import Training, drawn_folder
 
-from resnet_course.data import load, load_split
-from resnet_course.evaluation import evaluate
+from resnet_course.data import ImageSet, Splits, load, load_split
+from resnet_course.evaluation import evaluate, mcnemar
+from resnet_course.recipes import Recipe, strategy
+from resnet_course.resnet import ResNet
 from resnet_course.settings import Settings
-from resnet_course.training import checkpoint
+from resnet_course.training import all_that_may_learn, checkpoint, fit
 from resnet_course.training.planning import fit_in
+from resnet_course.transfer import build_model
 from resnet_course.transfer.weights import load_weights
 
 JUDGED, EPOCHS, SIZE = 100, 5, 128  # test images of each class; fastai's epochs; its pixels a side
+KEPT_BACK = 0.3  # of the photographs
 
 
 def main() -> None:
     """Measure every cell that is not recorded yet, and record each as soon as it is done."""
     arguments = parser(__doc__)
-    arguments.add_argument("part", choices=("grid", "fastai"))
+    arguments.add_argument("part", choices=("grid", "fastai", "photographs"))
     arguments.add_argument("--counts", type=int, nargs="+", default=(10, 50, 500, 4_500))
     arguments.add_argument("--minutes", type=float, nargs="+", default=(0.5, 2, 5, 20))
     arguments.add_argument("--seeds", type=int, default=3)
     options = arguments.parse_args()
     options.quick = False
-    measure = measure_grid if options.part == "grid" else measure_fastai
+    measure = {"grid": measure_grid, "fastai": measure_fastai, "photographs": measure_photographs}[
+        options.part
+    ]
     name = "minutes_" + options.part
+    if options.part == "photographs":
+        folder = Path(options.data.removeprefix("folder:"))
+        name, options.counts = f"{name}_{folder.name.replace('-', '_')}", (0,)
     for seed in range(options.seeds):
         for count in options.counts:
-            for minutes in options.minutes if options.part == "grid" else (None,):
-                cell = f"at_{count}_seed_{seed}" + (f"_in_{minutes:g}_min" if minutes else "")
+            for minutes in options.minutes if options.part != "fastai" else (None,):
+                cell = f"at_{count}_seed_{seed}" if count else f"seed_{seed}"
+                cell += f"_in_{minutes:g}_min" if minutes else ""
                 found = recorded(name)
                 if cell not in found:
                     found[cell] = measure(options, count, seed, minutes)
@@ -79,7 +95,7 @@ def measure_fastai(options: Namespace, count: int, seed: int, _: None) -> dict[s
     found: dict[str, Any] = {"test_pictures": len(test)}
     with drawn_folder(options.data, count, seed) as folder, tempfile.TemporaryDirectory() as home:
         directory = Path(folder.removeprefix("folder:"))
-        found |= _fine_tune(directory, options.weights, test, seed)
+        found |= _fine_tune(directory, options.weights, test, seed, SIZE)
         splits = load(replace(settings, data=folder, home=Path(home)))
         for name, part in (("same_time", 1.0), ("quarter", 0.25)):
             began = time.perf_counter()
@@ -96,7 +112,57 @@ def measure_fastai(options: Namespace, count: int, seed: int, _: None) -> dict[s
     return found
 
 
-def _fine_tune(directory: Path, weights: str, test: Any, seed: int) -> dict[str, float]:
+def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -> dict[str, Any]:
+    """`fit_in`, a linear probe at 224 pixels and fastai on the same photographs, all judged by others."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for part, files in _kept_back(Path(options.data.removeprefix("folder:")), seed):
+            for file in files:
+                into = Path(scratch, "photographs", part, file.parent.name)
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, into)
+        folder = Path(scratch, "photographs")
+        settings = Settings(data=f"folder:{folder}", home=Path(scratch), weights=options.weights)
+        splits, began = load(settings), time.perf_counter()
+        fitted = fit_in(minutes, splits, weights=options.weights, seed=seed, home=scratch)
+        seconds, ours = time.perf_counter() - began, evaluate(fitted.model, splits.test, fitted.plan.recipe)
+        probe = evaluate(*_linear_probe(splits, options.weights, seed, scratch))
+        peer = _fine_tune(folder / "train", options.weights, splits.test, seed, 224)
+    found = mcnemar(probe, ours)
+    return {
+        "seconds": round(seconds, 1),
+        "plan": fitted.plan.recipe.name,
+        "test_pictures": len(splits.test),
+        "test_accuracy_percent": round(100 * ours.accuracy, 2),
+        "what_training_said_percent": round(100 * fitted.history.best["val_accuracy"], 2),
+        "linear_probe_224_percent": round(100 * probe.accuracy, 2),
+        "ahead_of_the_probe_points": round(100 * found.difference, 2),
+        "interval_points": [round(100 * end, 2) for end in found.interval],
+        **peer,
+    }
+
+
+def _kept_back(folder: Path, seed: int) -> Iterator[tuple[str, list[Path]]]:
+    """Three of ten photographs of each class for "test", the others for "train"."""
+    generator = random.Random(seed)
+    folder = folder / "train" if (folder / "train").is_dir() else folder
+    for directory in sorted(path for path in folder.iterdir() if path.is_dir()):
+        files = sorted(path for path in directory.iterdir() if path.is_file())
+        generator.shuffle(files)
+        kept = round(KEPT_BACK * len(files))
+        yield "test", files[:kept]
+        yield "train", files[kept:]
+
+
+def _linear_probe(splits: Splits, weights: str, seed: int, home: str) -> tuple[ResNet, ImageSet, Recipe]:
+    """A linear layer on frozen features at 224 pixels, from all photographs, as `evaluate` takes it."""
+    recipe = replace(strategy("head", len(splits.train)), image_size=224, seed=seed, test_views=1)
+    train, _ = all_that_may_learn(splits)
+    model = build_model(len(train.classes), weights, recipe.train_from, 0.0)
+    fit(model, train, None, recipe, home=home)
+    return model, splits.test, recipe
+
+
+def _fine_tune(directory: Path, weights: str, test: ImageSet, seed: int, size: int) -> dict[str, float]:
     """fastai as its documentation has it: vision_learner, its augmentation, a tenth for validation."""
     from fastai.vision.all import ImageDataLoaders, PILImage, Resize, accuracy, aug_transforms, set_seed
     from fastai.vision.learner import model_meta, vision_learner
@@ -115,7 +181,7 @@ def _fine_tune(directory: Path, weights: str, test: Any, seed: int) -> dict[str,
         directory,
         valid_pct=0.1,
         seed=seed,
-        item_tfms=Resize(SIZE),
+        item_tfms=Resize(size),
         batch_tfms=aug_transforms(),
         num_workers=0,
         device="cpu",
