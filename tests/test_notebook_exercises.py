@@ -10,6 +10,7 @@ import json
 import re
 from pathlib import Path
 
+import make_solutions
 import pytest
 from exercise_harness import MODULES, questions_of
 
@@ -95,6 +96,29 @@ def test_with_the_solutions_it_passes_strict(cells, monkeypatch, capsys):
     questions = questions_of(exercises_of(cells))
     run(cells, {f"{name}-stub": question.source for name, question in questions.items()})
     assert capsys.readouterr().out.count("✓ Exercise") == len(questions)
+
+
+def test_the_command_for_teachers_writes_all_solutions(tmp_path, capsys):
+    assert make_solutions.main([str(tmp_path / "solved")]) == 0
+    assert len(capsys.readouterr().out.split()) == len(list(FOLDER.glob("*.ipynb")))
+    for path in with_exercises(FOLDER):
+        before, after = code_cells(path), code_cells(tmp_path / "solved" / path.name)
+        changed = {cell for cell in before if before[cell] != after[cell]}
+        questions = questions_of(exercises_of(before))
+        assert changed == {f"{name}-stub" for name in questions}
+        assert all(after[f"{name}-stub"] == question.source for name, question in questions.items())
+
+
+def test_the_notebooks_themselves_are_never_solved(capsys):
+    before = {path: path.read_bytes() for path in FOLDER.glob("*.ipynb")}
+    assert make_solutions.main([str(FOLDER)]) == 2 and "give another one" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in FOLDER.glob("*.ipynb")}
+
+
+def test_a_stub_that_belongs_to_no_exercise_is_refused():
+    cell = {"cell_type": "code", "id": "q1-stub", "source": "..."}
+    with pytest.raises(ValueError, match="q1-stub is an exercise, but 0 modules are taken"):
+        make_solutions.solved(json.dumps({"cells": [cell]}))
 
 
 def test_no_other_cell_needs_a_stub(cells):

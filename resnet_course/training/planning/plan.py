@@ -12,7 +12,7 @@ from resnet_course.common.errors import CourseError
 from resnet_course.recipes import LAPTOP, STRATEGIES, Recipe, strategy
 from resnet_course.training.planning.learning_curves import expected_accuracy, strategy_table
 
-# "all" was behind layer3 with every number of images, and a random head behind a linear probe.
+# Training all layers and a random head with few images were behind in every row that was measured.
 CHOICES = tuple(name for name in STRATEGIES if name not in ("all", "layer4, head from random"))
 ROOM = 0.85  # of the time: the rest is for what an estimate of a few steps cannot see
 AS_GOOD = 0.005  # accuracy: of plans this close to the best, which no measurement tells apart, the fastest
