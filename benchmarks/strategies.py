@@ -14,7 +14,7 @@ import json
 from dataclasses import replace
 
 import torch
-from record import RESULTS, parser
+from record import RESULTS, parser, recorded
 
 from resnet_course.common import console
 from resnet_course.common.files import write_atomically
@@ -28,6 +28,8 @@ from resnet_course.transfer import build_model
 TABLE = RESULTS.parents[1] / "resnet_course" / "training" / "planning" / "strategy_table.json"
 COUNTS = (10, 50, 150, 500, 1_500, 4_500)  # images a class; the last are all of CIFAR-10's
 JUDGED = 100  # test images of each class
+# What time_to_accuracy.py has measured already, on all training and 5,000 test images.
+TAKEN = {("laptop", 4_500): "laptop_avx2"}
 
 
 def main() -> None:
@@ -48,6 +50,8 @@ def main() -> None:
         for seed in range(options.seeds):
             for name in options.strategies:
                 runs = table["rows"].setdefault(name, {}).setdefault(str(count), [])
+                if (name, count) in TAKEN and not runs:
+                    runs.append(recorded(TAKEN[name, count])["test_accuracy_percent"])
                 if len(runs) > seed:
                     continue
                 images = splits.train.per_class(count, seed)

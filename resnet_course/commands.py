@@ -48,9 +48,8 @@ def train(options: argparse.Namespace) -> int:
     settings = replace(Settings.from_env(), data=options.data, weights=options.weights, group=options.group)
     check_out(options.out, settings.folder)
     if not options.resume and (options.out / "best.pt").exists():
-        raise SettingsError(
-            f"--out {options.out} holds a training already; add --resume, or choose another folder"
-        )
+        go_on = "" if options.minutes else "add --resume, or "
+        raise SettingsError(f"--out {options.out} holds a training already; {go_on}choose another folder")
     from resnet_course.data.sources import test_share
 
     settings = replace(settings, test_share=test_share(settings, options.test_share))

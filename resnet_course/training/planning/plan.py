@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -88,10 +89,11 @@ class Planner:
         the table cannot tell apart it is the fastest, so training may end early: more time would bring
         nothing that is known.
 
-        seconds: for all that `fit` does. Raises PlanError.
+        seconds: for all that `fit` does, and for measuring before. Raises PlanError.
         """
+        began = time.perf_counter()
         for _ in range(len(CHOICES)):
-            chosen = self._choose(seconds)
+            chosen = self._choose(seconds - (time.perf_counter() - began))
             key = (chosen.recipe.train_from, chosen.recipe.image_size)
             if seconds < MEASURED_AGAIN or key in self.measured:
                 break

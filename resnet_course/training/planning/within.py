@@ -10,12 +10,13 @@ from resnet_course.common.console import say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
 from resnet_course.common.seeding import seeded
-from resnet_course.data.images import ImageSet, Splits
+from resnet_course.data.images import Splits
 from resnet_course.resnet.network import ResNet
 from resnet_course.training import History, all_that_may_learn, fit
 from resnet_course.training.before import checkpoint_before, say_seen_before, take_over_head
 from resnet_course.training.planning.plan import Plan, Planner, what_the_table_says
-from resnet_course.transfer import build_model
+from resnet_course.training.sets import say_balance
+from resnet_course.transfer import apply_recipe, build_model
 
 TO_WRITE = 3.0  # seconds that are kept for writing the files
 
@@ -64,11 +65,10 @@ def fit_in(
     planner = Planner(len(train), len(train.classes), len(val), model.width, seed, left)
     chosen = planner.plan(end - time.perf_counter())
     say(f"Plan for {format_duration(60 * minutes)}: {chosen}. {what_the_table_says(chosen)}.")
-    train, val = train.limit(chosen.images, seed), _some(val, chosen.validation_images, seed)
+    train = train.limit(chosen.images, seed)
+    val = val.limit(chosen.validation_images, seed) if chosen.validation_images else val
+    say_balance(train, val)
+    apply_recipe(model, chosen.recipe.phases[0])
     seen = before.digests if before else ()
     history = fit(model, train, val, chosen.recipe, out, home=home, until=end - chosen.last, seen=seen)
     return Fitted(model, chosen, history)
-
-
-def _some(val: ImageSet, count: int, seed: int) -> ImageSet:
-    return val.limit(count, seed) if count else val
