@@ -40,7 +40,7 @@ def test_a_checkpoint_needs_no_course(tmp_path, views, size):
     recipe = replace(LAPTOP, image_size=size, test_views=views)
     content = Checkpoint(model.state_dict(), shapes.draw(1, 0).classes, 32, "any", recipe, temperature=1.7)
     path = checkpoint.save(tmp_path / "best.pt", content)
-    images = shapes.draw(30, 1).images
+    images = shapes.draw(12, 1).images
     names = {
         "torch": torch,
         "torchvision": torchvision,

@@ -38,15 +38,15 @@ def slow_machine(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("speed", [0.3, 1, 8])
+@pytest.mark.parametrize("speed", [0.3, pytest.param(1, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize("per_class", [10, 50, 500, 4_500])
 def test_more_minutes_are_never_expected_to_be_worse(slow_machine, per_class, speed):
     slow_machine(speed)
     planner = planning.Planner(10 * per_class, 10, per_class)
-    found = [planner.plan(60 * minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 60, 6_000)]
+    found = [planner.plan(60 * minutes) for minutes in (0.5, 2, 5, 20, 6_000)]
     for less, more in itertools.pairwise(found):
         assert more.expected >= less.expected - plans.AS_GOOD
-    for minutes, plan in zip((0.5, 1, 2, 5, 10, 20, 60, 6_000), found, strict=True):
+    for minutes, plan in zip((0.5, 2, 5, 20, 6_000), found, strict=True):
         assert plan.seconds <= 60 * minutes * plans.ROOM
         assert plan.images <= 10 * per_class
     assert found[-1].images == 10 * per_class, "with a hundred hours nothing is left out"
@@ -129,6 +129,7 @@ def test_a_training_ends_when_its_time_is_over(capsys):
     assert len(train(time.perf_counter() + 600).epochs) == 3
 
 
+@pytest.mark.slow
 def test_the_learning_rate_comes_down_by_the_end_of_the_time():
     whole = train(math.inf, epochs=12)
     seconds = sum(whole.values("seconds")[:3])

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -70,7 +69,7 @@ def _try(url: str, seconds: float) -> str:
     except HTTPError as error:
         error.close()
         return f"answered {error.code} {error.reason}"
-    except (OSError, HTTPException) as error:
+    except Exception as error:  # in a thread of its own, where a traceback would only frighten
         cause = error.reason if isinstance(error, URLError) else error
         if isinstance(cause, TimeoutError):
             return f"silent for {seconds:g} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from resnet_course.data.duplicates import NEAR, nearest
 from resnet_course.data.images import ImageSet, Splits
 from resnet_course.recipes import Recipe
+from resnet_course.settings import Settings
 from resnet_course.training import all_that_may_learn
 from resnet_course.training.planning.plan import Plan, PlanError, Planner, what_the_table_says
 
@@ -50,7 +52,8 @@ class Advice:
 def advise(splits: Splits, width: int = 64) -> Advice:
     """Warn of copies across splits, few or unequal classes and tiny images; say what to train.
 
-    The plans are those of `fit_in` on this machine, without the time to read the images.
+    The plans are those of `fit_in` on this machine, without the time to read the images. In reduced mode the
+    machine is measured for a moment only.
 
     width: of the network; the built-in weights have 16.
     """
@@ -63,7 +66,9 @@ def advise(splits: Splits, width: int = 64) -> Advice:
             "Take larger ones if you have them; scaling up adds no detail."
         )
     learning, val = all_that_may_learn(splits)
-    planner, plans = Planner(len(learning), len(train.classes), len(val), width), {}
+    measure_for = 0.0 if Settings.from_env().reduced else math.inf
+    planner = Planner(len(learning), len(train.classes), len(val), width, measure_for=measure_for)
+    plans = {}
     for minutes in MINUTES:
         try:
             plans[minutes] = planner.plan(60 * minutes)

@@ -78,7 +78,8 @@ class Planner:
         self.images, self.classes, self.validation = images, classes, validation_images
         self.width, self.seed = width, seed
         # One recipe is measured; what others take follows from their operations, until they are measured too.
-        tuning = math.inf if measure_for >= MEASURED_AGAIN else 0.5
+        self.again = measure_for >= MEASURED_AGAIN
+        tuning = math.inf if self.again else 0.5
         self.reference = machine.costs(LAPTOP, images, width, tuning)[0]
         self.measured: dict[tuple[str, int], float] = {}
 
@@ -95,7 +96,7 @@ class Planner:
         for _ in range(len(CHOICES)):
             chosen = self._choose(seconds - (time.perf_counter() - began))
             key = (chosen.recipe.train_from, chosen.recipe.image_size)
-            if seconds < MEASURED_AGAIN or key in self.measured:
+            if not self.again or seconds < MEASURED_AGAIN or key in self.measured:
                 break
             self._measure(chosen)
         return chosen
