@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import torch
 from record import RESULTS, parser, recorded
@@ -63,8 +64,13 @@ def main() -> None:
                     accuracy = evaluate(model, test, replace(recipe, test_views=2)).accuracy
                 runs.append(round(100 * accuracy, 2))
                 print(name, count, seed, runs[-1], flush=True)
-                text = json.dumps(table, indent=1) + "\n"
-                write_atomically(TABLE, lambda file, text=text: file.write(text.encode()))
+                _write(table)
+    _write(table)
+
+
+def _write(table: dict[str, Any]) -> None:
+    text = json.dumps(table, indent=1) + "\n"
+    write_atomically(TABLE, lambda file: file.write(text.encode()))
 
 
 if __name__ == "__main__":
