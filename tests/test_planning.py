@@ -57,7 +57,7 @@ def test_no_recipe_is_ahead_of_the_plan_in_the_same_time(slow_machine):
     for per_class, name in itertools.product((10, 50, 500, 4_500), ("few", "laptop", "full")):
         planner = planning.Planner(10 * per_class, 10, per_class)
         same = planner._of(name, 10 * per_class)
-        found = planner.plan(same.seconds / plans.ROOM)
+        found = planner.plan(1.001 * same.seconds / plans.ROOM)
         assert found.expected >= same.expected - plans.AS_GOOD
 
 
