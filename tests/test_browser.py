@@ -1,23 +1,30 @@
 """All notebooks in JupyterLab, in a real browser, as a learner uses them. `.ci/run` runs these tests.
 
-They want a Chromium on this machine, and Playwright: `uv run --with playwright pytest tests/test_browser.py -m slow -n0`
+They want a Chromium on this machine, and Playwright:
+uv run --with playwright pytest tests/test_browser.py -m slow -n0
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from image_files import encode
+from jupyterlab_harness import Lab, find_chromium, text_of
+from PIL import Image
 
-pytest.importorskip("playwright.sync_api")
+from resnet_course.exercises import start_here
 
-from jupyterlab import Lab, find_chromium, text_of  # noqa: E402
-
+playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium and no Chrome on this machine"),
 ]
 NOTEBOOKS = ("00", "01", "02", "03", "04", "05")
-WITH_WIDGETS = {"if not settings.reduced:": "if True:"}  # the cells with a widget; and nothing else, see below
+WIDGET = re.compile(r"^if not settings\.reduced:(?=.*\n    display\()", re.MULTILINE)  # and its comment
+
+
+playwright.expect.set_options(timeout=120_000)  # milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +33,11 @@ def lab(tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("jupyterlab"))
     yield lab
     lab.close()
+
+
+def with_widgets(source):
+    """The source of a cell, which now shows its widget in reduced mode too."""
+    return WIDGET.sub("if True:", source)
 
 
 def problems(notebook):
@@ -41,14 +53,153 @@ def problems(notebook):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_all_cells_run_and_all_figures_are_described(lab, name):
-    with lab.opened(name) as notebook:
+def test_all_cells_run_figures_are_described_and_controls_named(lab, name):
+    with lab.opened(name, change=with_widgets) as notebook:
         notebook.do("notebook:run-all-cells")
         assert problems(notebook) == {}
-        alts = notebook.page.locator(".jp-OutputArea-output img").evaluate_all("all => all.map(one => one.alt)")
+        alts = notebook.page.locator(".jp-OutputArea-output img").evaluate_all("all => all.map(a => a.alt)")
         assert alts and [alt for alt in alts if len(alt) <= 40] == []
-        if folder := os.environ.get("RESNET_COURSE_SCREENSHOTS"):
+        assert notebook.unnamed_controls() == []
+        if folder := os.environ.get("RESNET_COURSE_TEST_SCREENSHOTS"):
             notebook.take_screenshots(Path(folder))
         if name in ("00", "03"):
             notebook.do("notebook:run-all-cells")
             assert problems(notebook) == {}, "when all cells run once more in the same kernel"
+
+
+# The stop button, at the training of notebook 00
+
+AFTER = ("curves", "grid", "control-figure", "classifier", "own", "recap")
+FIRST_STEP = (
+    "recipe = replace(recipe, batch_size=len(train))\n"  # the first step is the first epoch, and long
+)
+
+
+def press_stop_while(notebook, cell, seen):
+    """Run a cell, and press the stop button as soon as its output holds a text; "": at once. Its outputs."""
+    notebook.select(cell)
+    notebook.start("notebook:run-cell")
+    notebook.wait_for_text(cell, seen)
+    notebook.press_stop()
+    notebook.wait()
+    return notebook.cells()[cell]["outputs"]
+
+
+@pytest.fixture(scope="module")
+def trained(lab):
+    """Notebook 00 after a run of all its cells."""
+    with lab.opened("00") as notebook:
+        notebook.do("notebook:run-all-cells")
+        yield notebook
+
+
+def test_a_stop_in_the_middle_of_a_training_leaves_all_cells_below_working(trained):
+    said = text_of(press_stop_while(trained, "train", seen="epoch 1/"))
+    assert "epoch 1/3" in said and "stopped by hand" in said and "epoch 3/3" not in said
+    trained.select("curves")
+    trained.do("notebook:run-all-below")
+    assert problems(trained) == {}
+
+
+@pytest.mark.parametrize("cell", ["train", "control"])
+@pytest.mark.parametrize("first", ["", FIRST_STEP], ids=["in the first epoch", "before the first step ends"])
+def test_a_stop_at_the_start_of_a_training_says_what_to_do(trained, cell, first):
+    source = trained.cells()[cell]["source"]
+    trained.write(cell, first.replace("recipe", "alone" if cell == "control" else "recipe") + source)
+    outputs = press_stop_while(trained, cell, seen="")
+    assert "stopped by hand" in text_of(outputs)
+    below = AFTER[AFTER.index("control-figure") if cell == "control" else 0 :]
+    said = [output for outputs in [outputs, *map(trained.run, below)] for output in outputs]
+    errors = [text_of([output]) for output in said if output["output_type"] == "error"]
+    assert [error for error in errors if not re.search("run (this|the) cell.* again", error)] == []
+    assert errors or not first, "no step was finished, so that there is nothing to go on with"
+    trained.write(cell, source)
+    trained.select(cell)
+    trained.do("notebook:run-all-below")
+    assert problems(trained) == {}
+
+
+USUAL = (
+    "def mean_over_classes(answers, labels):\n    return sum(map(int.__eq__, answers, labels)) / len(labels)"
+)
+
+
+def test_an_exercise_names_the_mistake_and_praises_what_is_right(trained):
+    for source, expected in (
+        (USUAL, "That is the usual accuracy"),
+        (start_here.q1.source, start_here.q1.praise),
+    ):
+        trained.write("q1-stub", source.strip())
+        trained.run("q1-stub")
+        assert expected in text_of(trained.run("q1-check"))
+
+
+def test_after_a_restart_a_cell_in_the_middle_works_when_all_above_ran(trained):
+    trained.restart()
+    assert text_of(trained.run("batch")).startswith("NameError")
+    trained.do("notebook:run-all-above")
+    assert "right: anything from" in text_of(trained.run("batch"))
+
+
+# Widgets, by mouse and by keyboard; each control is found by the name that a screen reader tells
+
+
+def press_arrow_up(notebook, field):
+    """Click the upper one of the two small arrows of a field with a number."""
+    field.hover()
+    box = field.bounding_box()
+    notebook.page.mouse.click(box["x"] + box["width"] - 8, box["y"] + box["height"] / 3)
+
+
+def test_the_gradient_explorer_follows_its_controls(lab):
+    cells = ("setup", "imports", "load", "batch", "gradients-widget")
+    with lab.opened("01", cells, with_widgets) as notebook:
+        notebook.do("notebook:run-all-cells")
+        output = notebook.output_of("gradients-widget")
+        figure = output.get_by_role("img")
+
+        def expect(title):
+            playwright.expect(figure).to_have_attribute("alt", re.compile(f"^{title}"))
+
+        expect("20 layers, skips, BatchNorm")
+        output.get_by_role("combobox", name="layers").select_option("14")
+        expect("14 layers, skips, BatchNorm")
+        output.get_by_role("checkbox", name="skips").click()
+        expect("14 layers, plain, BatchNorm")
+        output.get_by_role("checkbox", name="BatchNorm").click()
+        expect("14 layers, plain, no BatchNorm")
+
+
+def test_the_prediction_explorer_follows_mouse_keyboard_and_uploads(lab):
+    network = ("network", "network-more", "network-print", "network-print-2")
+    cells = ("setup", "imports", "load", *network, "photo-ways", "explorer")
+    with lab.opened("05", cells, with_widgets) as notebook:
+        notebook.do("notebook:run-all-cells")
+        output = notebook.output_of("explorer")
+        image = output.get_by_role("spinbutton", name="image")
+
+        def changes(act, *arguments):
+            """Whether the figure becomes another one."""
+            figure = output.get_by_role("img")
+            before = figure.get_attribute("src")
+            act(*arguments)
+            playwright.expect(figure).not_to_have_attribute("src", before)
+
+        def upload(name, content):
+            with notebook.page.expect_file_chooser() as chooser:
+                output.get_by_role("button", name="or a file").click()
+            chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
+
+        changes(press_arrow_up, notebook, image)
+        changes(image.press, "ArrowUp")
+        upload("text.png", b"no image")
+        playwright.expect(output).to_contain_text("not an image")
+        changes(upload, "red.png", encode(Image.new("RGB", (50, 40), "red")))
+        playwright.expect(output).not_to_contain_text("not an image")
+        changes(output.get_by_role("combobox", name="damage").select_option, "occlusion")
+        threshold = output.get_by_role("spinbutton", name="sure from")
+        threshold.fill("1")
+        threshold.press("Enter")
+        dont_know = re.compile("I don't know")
+        playwright.expect(output.get_by_role("img")).to_have_attribute("alt", dont_know)
+        changes(press_arrow_up, notebook, image)

@@ -1,5 +1,8 @@
 """The best epoch of a training."""
 
+import pytest
+
+from resnet_course.common.errors import ArgumentError
 from resnet_course.training import History
 
 
@@ -10,3 +13,8 @@ def test_of_epochs_that_are_equally_right_the_one_with_the_lowest_loss_is_the_be
         for number, (accuracy, loss) in enumerate(pairs, start=1)
     ]
     assert History(entries).best["epoch"] == 3, "the first of those"
+
+
+def test_without_an_epoch_it_says_what_to_do():
+    with pytest.raises(ArgumentError, match="run the cell of that training again"):
+        _ = History().best

@@ -14,6 +14,7 @@ from resnet_course.common.errors import ArgumentError
 from resnet_course.data import shapes
 from resnet_course.plots.palette import MUTED, VALIDATION
 from resnet_course.prediction import Prediction
+from resnet_course.training import History
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,21 @@ def test_values_that_are_not_finite_are_refused_and_named(kind, value):
     with pytest.raises(ArgumentError, match=rf"^plots\.{kind}: .+ is {value}; only finite numbers") as caught:
         KINDS[kind](value)
     assert "\n" not in str(caught.value) and not plt.get_fignums(), "nothing is left half-drawn"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.history(History(), "shapes"),
+        lambda: plots.training_errors({(8, True): History()}, "deeper"),
+        lambda: plots.losses({"one": {"training": [], "validation": []}}, "losses"),
+        lambda: plots.lines({"one": {}}, "lines", "x", "y"),
+        lambda: plots.panels({"panel": {"one": {}}}, "panels", "x", "y"),
+    ],
+)
+def test_after_a_training_without_an_epoch_the_message_says_what_to_do(draw):
+    with pytest.raises(ArgumentError, match=r"is empty, .* run the cell of that training again"):
+        draw()
 
 
 def test_the_message_says_which_value_is_not_finite():

@@ -87,7 +87,7 @@ def test_every_change_of_the_explorer_takes_both_ends_of_the_slider(change, stre
 def test_the_augmentation_explorer_follows_its_controls(shown):
     explorer = widgets.augmentation_explorer(shapes.draw(3, seed=0).images)
     (change,) = find(explorer, ipywidgets.Dropdown)
-    (strength,) = find(explorer, ipywidgets.FloatSlider)
+    (strength,) = find(explorer, ipywidgets.BoundedFloatText)
     change.value = "erase"
     strength.value = 0.9
     assert len(shown) >= 3 and shown[-1].startswith("erase: ")
@@ -102,7 +102,7 @@ def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeyp
     }
     builder = widgets.recipe_builder({"measured": rows}, 45_000)
     (size, train_from, views), (epochs,) = (
-        find(builder, k) for k in (ipywidgets.Dropdown, ipywidgets.IntSlider)
+        find(builder, k) for k in (ipywidgets.Dropdown, ipywidgets.BoundedIntText)
     )
     epochs.value = 3
     said = capsys.readouterr().out
@@ -115,18 +115,41 @@ def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeyp
     assert said.index("far: 90.0 %") < said.index("near: 91.0 %") and size.value == 96
 
 
-def test_the_prediction_explorer_answers_or_says_that_it_does_not_know(shown, capsys):
+@pytest.fixture
+def explorer(shown):
     state = resnet18(10, width=8).state_dict()
     classifier = Classifier(Checkpoint(state, shapes.CLASSES, 32, "shapes", REDUCED))
-    explorer = widgets.prediction_explorer(classifier, shapes.draw(5, seed=0))
-    chosen, strength = find(explorer, ipywidgets.IntSlider)
-    (damage,), (threshold,) = (find(explorer, k) for k in (ipywidgets.Dropdown, ipywidgets.FloatSlider))
+    return widgets.prediction_explorer(classifier, shapes.draw(5, seed=0))
+
+
+def test_the_prediction_explorer_answers_or_says_that_it_does_not_know(explorer, shown):
+    chosen, strength = find(explorer, ipywidgets.BoundedIntText)
+    (damage,), (threshold,) = (find(explorer, k) for k in (ipywidgets.Dropdown, ipywidgets.BoundedFloatText))
     threshold.value = 1.0
-    assert "I don't know" in capsys.readouterr().out
+    assert "I don't know" in shown[-1]
     threshold.value = 0.0
-    assert "I don't know" not in capsys.readouterr().out
+    assert "I don't know" not in shown[-1]
     chosen.value, damage.value, strength.value = 3, "occlusion", 5
-    assert shown and len(shown) >= 5
+    assert len(shown) == 6
+
+
+def test_the_prediction_explorer_shows_what_was_chosen_or_uploaded_last(explorer, shown, monkeypatch, capsys):
+    squares = []
+    monkeypatch.setattr(plots, "heat_maps", lambda images, *_: squares.append(images[0]))
+    (button,) = find(explorer, ipywidgets.FileUpload)
+    chosen, _ = find(explorer, ipywidgets.BoundedIntText)
+
+    def upload(content):
+        button.notify_change({"name": "value", "type": "change", "new": ({"content": content},)})
+
+    chosen.value = 3
+    upload(png())
+    assert not torch.equal(squares[0], squares[1])
+    upload(b"no image")
+    assert torch.equal(squares[1], squares[2]) and "not an image" in capsys.readouterr().out
+    chosen.value = 2
+    chosen.value = 3
+    assert torch.equal(squares[0], squares[-1]) and "not an image" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])

@@ -70,11 +70,16 @@ def finish(figure: DescribedFigure, title: str, alt: str) -> DescribedFigure:
 
 
 def check_finite(figure: str, values: object, name: str = "") -> None:
-    """Raise ArgumentError, naming it, for the first value that is not finite.
+    """Raise ArgumentError, naming it, for the first value that is not finite, and for a curve without values.
 
     figure: who draws. values: a number, a tensor, or these in sequences and mappings of any depth.
     name: what leads to the value.
     """
+    if name and isinstance(values, Mapping | Sequence) and not values:
+        raise ArgumentError(
+            f"plots.{figure}: {name} is empty, as after a training that was stopped before it learned "
+            "anything; run the cell of that training again"
+        )
     if isinstance(values, Mapping):
         for key, value in values.items():
             check_finite(figure, value, f"{name} → {key}" if name else str(key))

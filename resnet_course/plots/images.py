@@ -62,7 +62,7 @@ def predictions(image_set: ImageSet, predictions: Predictions, rows: int = 3, co
     for axis, index in zip(axes.flat, shown_wrong + shown_right, strict=False):
         said = predictions.classes[predictions.predicted[index]]
         truth = predictions.classes[predictions.labels[index]]
-        style, text = (RIGHT, f"✓ {said}") if said == truth else (WRONG, f"✗ {said}, not {truth}")
+        style, text = (RIGHT, f"✓ {said}") if said == truth else (WRONG, f"✗ says {said}, is {truth}")
         show_image(axis, image_set[index][0])
         axis.spines[:].set(visible=True, color=style.color, linestyle=style.line, linewidth=3)
         axis.set_title(f"{text}\n{confidence[index]:.0%} sure", fontsize=10)

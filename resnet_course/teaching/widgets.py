@@ -1,4 +1,8 @@
-"""One function a widget. A widget is an extra: whatever it shows, a plain cell before it showed too."""
+"""One function a widget. A widget is an extra: whatever it shows, a plain cell before it showed too.
+
+Numbers have fields, not sliders: the browser knows no name of a slider of ipywidgets, so that a screen reader
+could not say what it is for.
+"""
 
 from __future__ import annotations
 
@@ -105,12 +109,8 @@ def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
     images: uint8 [N, 3, H, W].
     """
     change = ipywidgets.Dropdown(options=list(EXPLORED), description="change")
-    strength = ipywidgets.FloatSlider(
-        value=0.25, min=0, max=1, step=0.05, description="strength", continuous_update=False
-    )
-    image = ipywidgets.IntSlider(
-        value=0, min=0, max=len(images) - 1, description="image", continuous_update=False
-    )
+    strength = ipywidgets.BoundedFloatText(0.25, min=0, max=1, step=0.05, description="strength")
+    image = ipywidgets.BoundedIntText(0, min=0, max=len(images) - 1, description="image")
 
     def show(change: str, strength: float, image: int) -> None:
         def draw(count: int = 8) -> Tensor:
@@ -132,7 +132,7 @@ def recipe_builder(table: Mapping[str, Any], images: int) -> ipywidgets.Widget:
     """
     size = ipywidgets.Dropdown(options=(64, 96, 112, 128, 160), value=96, description="pixels")
     train_from = ipywidgets.Dropdown(options=TRAIN_FROM, value="layer4", description="train from")
-    epochs = ipywidgets.IntSlider(4, 1, 12, description="epochs")
+    epochs = ipywidgets.BoundedIntText(4, min=1, max=12, description="epochs")
     views = ipywidgets.Dropdown(options=(0, 1, 2), value=2, description="cached views")
 
     def show(size: int, train_from: str, epochs: int, views: int) -> None:
@@ -163,27 +163,36 @@ def prediction_explorer(
         checkpoint's, as in `Classifier.predict`.
     """
     temperature = classifier.checkpoint.temperature if temperature is None else temperature
-    chosen = ipywidgets.IntSlider(0, 0, len(image_set) - 1, description="image")
+    chosen = ipywidgets.BoundedIntText(0, min=0, max=len(image_set) - 1, description="image")
     button = ipywidgets.FileUpload(accept="image/*", multiple=False, description="or a file")
     damage = ipywidgets.Dropdown(options=("none", *CORRUPTIONS), description="damage")
-    strength = ipywidgets.IntSlider(3, 1, 5, description="strength")
-    threshold = ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="sure from")
+    strength = ipywidgets.BoundedIntText(3, min=1, max=5, description="strength")
+    threshold = ipywidgets.BoundedFloatText(0.5, min=0, max=1, step=0.05, description="sure from")
+    picture = {"square": image_set[0][0], "why_not": ""}  # what was chosen or uploaded last
+
+    def take_chosen(change: dict[str, Any]) -> None:
+        picture.update(square=image_set[change["new"]][0], why_not="")
+
+    def take_uploaded(change: dict[str, Any]) -> None:
+        try:
+            for content in uploaded(change["new"]):
+                picture.update(square=classifier.square(content), why_not="")
+        except ImageError as error:
+            picture["why_not"] = f"{error}. The image before it is still shown."
+
+    chosen.observe(take_chosen, names="value")  # before `show` observes them, below
+    button.observe(take_uploaded, names="value")
 
     def show(chosen: int, upload: Any, damage: str, strength: int, threshold: float) -> None:
-        square, _ = image_set[chosen]
-        try:
-            for content in uploaded(upload):
-                square = classifier.square(content)
-        except ImageError as error:
-            print(error)
-            return
+        if picture["why_not"]:
+            print(picture["why_not"])
+        square = picture["square"]
         squares = square[None] if damage == "none" else corrupt(square[None], damage, strength)
         probabilities = (classifier.logits(squares) / temperature).softmax(1)[0]
         surest, label = probabilities.max(0)
         answer = f"{classifier.classes[label]} ({surest:.0%})"
         if surest < threshold:
             answer = f"I don't know; {answer} is not enough"
-        print(answer)
         for value, index in zip(*probabilities.topk(min(3, len(probabilities))), strict=True):
             print(f"{value:6.1%}  {classifier.classes[index]}")
         heat = grad_cam(classifier.model, to_input(squares, classifier.recipe), label[None])

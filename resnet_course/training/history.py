@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from resnet_course.common.errors import ArgumentError
 from resnet_course.evaluation.predictions import wilson_interval
 
 CALIBRATES = 100  # validation images, from which on a temperature is fitted
@@ -61,7 +62,13 @@ class History:
         accuracy, and of equals the lowest validation loss.
         Source: the one-standard-error rule of Breiman, Friedman, Olshen and Stone, "Classification and
         Regression Trees", 1984, section 3.4.3.
+        Raises ArgumentError if there is no epoch.
         """
+        if not self.epochs:
+            raise ArgumentError(
+                "there is no epoch yet, as after a training that was stopped before it learned anything; run "
+                "the cell of that training again"
+            )
         highest = max(self.epochs, key=lambda entry: (entry["val_accuracy"], -entry["val_loss"]))
         images, accuracy = highest.get("val_images", 0), highest["val_accuracy"]
         if not images:

@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a server and a Chromium of their own, and what a learner does with a notebook.
+"""JupyterLab in a real browser: a server and a Chromium of their own, and what a learner does there.
 
 Playwright is imported where it is used: it is no dependency of the course, and most test runs do without.
 """
@@ -13,11 +13,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-SECONDS = 240  # for one notebook, on a slow machine
+SECONDS = 300  # until a start, or a run of all cells, counts as failed: much, for a slow machine
 
 # No question about news, and all cells in the page at once, not only those in view.
 SETTINGS = {
@@ -25,7 +26,7 @@ SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
 PANEL = "window.jupyterapp.shell.currentWidget"
-KERNEL = f"{PANEL}.sessionContext.session.kernel"
+STATUS = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 
 
 def find_chromium() -> str | None:
@@ -83,7 +84,7 @@ class Lab:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self._processes.callback(server.wait, 30)
         self._processes.callback(server.terminate)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + SECONDS
         while True:
             try:
                 urllib.request.urlopen(f"{self.address}/api?token={self.token}").close()
@@ -98,7 +99,7 @@ class Lab:
         from playwright.sync_api import sync_playwright
 
         playwright = self._processes.enter_context(sync_playwright())
-        # No sandbox, as root may have none; the rest keeps it from asking servers and from using shared memory.
+        # Root may have no sandbox, a container little shared memory; and it is to ask no server.
         switches = ("no-sandbox", "disable-dev-shm-usage", "disable-background-networking")
         switches += ("disable-component-update", "disable-sync")
         arguments = [f"--{switch}" for switch in switches]
@@ -110,11 +111,11 @@ class Lab:
         self._processes.close()
 
     @contextlib.contextmanager
-    def opened(self, name: str, only: tuple[str, ...] = (), changed: dict[str, str] | None = None):
+    def opened(self, name: str, only: Collection[str] = (), change: Callable[[str], str] = str):
         """A page with a copy of a notebook of the course, whose kernel is ended with it.
 
         name: how the notebook's name begins. only: ids of the cells that the copy has; (): all of them.
-        changed: texts by those that they replace, in the cells with code.
+        change: makes the copy's source of each cell.
         Yields a Notebook.
         """
         (path,) = (ROOT / "notebooks").glob(f"{name}*.ipynb")
@@ -122,15 +123,13 @@ class Lab:
         if only:
             content["cells"] = [cell for cell in content["cells"] if cell["id"] in only]
         for cell in content["cells"]:
-            source = "".join(cell["source"])
-            for old, new in (changed or {}).items():
-                source = source.replace(old, new) if cell["cell_type"] == "code" else source
-            cell["source"] = source
+            cell["source"] = change("".join(cell["source"]))
         (self.files / path.name).write_text(json.dumps(content), encoding="utf-8")
         page = self.browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(1_000 * SECONDS)
         try:
             page.goto(f"{self.address}/lab/tree/{path.name}?token={self.token}&reset")
-            page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
+            page.wait_for_selector(".jp-Notebook .jp-CodeCell")
             notebook = Notebook(page, path.stem)
             notebook.wait_for_kernel()
             yield notebook
@@ -150,8 +149,7 @@ class Notebook:
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel is there and has nothing to do."""
-        idle = f"() => {KERNEL}?.status === 'idle'"
-        self.page.wait_for_function(idle.replace("window.jupyterapp.", "window.jupyterapp?."), timeout=90_000)
+        self.page.wait_for_function(f"() => {STATUS} === 'idle'")
 
     def start(self, command: str) -> None:
         """Begin one of JupyterLab's commands, such as notebook:run-all-cells; `wait` until it is done."""
@@ -163,8 +161,7 @@ class Notebook:
 
     def wait(self) -> None:
         """Wait until the command that was begun is done, and the kernel idle."""
-        done = f"() => window.done && {KERNEL}.status === 'idle'"
-        self.page.wait_for_function(done, timeout=1_000 * SECONDS)
+        self.page.wait_for_function(f"() => window.done && {STATUS} === 'idle'")
 
     def do(self, command: str) -> None:
         """One of JupyterLab's commands, from its begin to its end."""
@@ -194,19 +191,26 @@ class Notebook:
         self.page.keyboard.press("ControlOrMeta+a")
         self.page.keyboard.insert_text(source)
 
+    def wait_for_text(self, cell: str, text: str) -> None:
+        """Wait until the kernel is busy and an output of the cell holds the text."""
+        self.page.wait_for_function(
+            f"""([cell, text]) => {{
+            const found = {PANEL}.content.widgets.find(each => each.model.id === cell);
+            const outputs = JSON.stringify(found.model.toJSON().outputs);
+            return {STATUS} === 'busy' && outputs.includes(text) }}""",
+            arg=[cell, text],
+            polling=20,
+        )
+
     def press_stop(self) -> None:
         """Click the stop button of the toolbar."""
-        self.page.locator(".jp-NotebookPanel-toolbar [data-jp-item-name=interrupt] [role=button]").or_(
-            self.page.locator(".jp-NotebookPanel-toolbar [data-jp-item-name=interrupt] button")
-        ).first.click()
+        self.page.locator(".jp-NotebookPanel-toolbar [data-command='notebook:interrupt-kernel']").click()
 
     def restart(self) -> None:
-        """Restart the kernel by the button of the toolbar, and say yes to its question."""
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('kernelmenu:restart') }")
+        """Restart the kernel as the button of the toolbar does, and say yes to the question."""
+        self.start("notebook:restart-kernel")
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
-        self.page.wait_for_selector(".jp-Dialog", state="detached")
-        self.page.wait_for_function(f"() => {KERNEL}.status !== 'idle'", timeout=30_000)
-        self.wait_for_kernel()
+        self.wait()
 
     def cells(self) -> dict[str, dict]:
         """The cells with code by their ids, as in a file: execution_count, outputs, source."""
@@ -220,6 +224,16 @@ class Notebook:
             f"cell => {PANEL}.content.widgets.findIndex(each => each.model.id === cell)", cell
         )
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index).locator(".jp-Cell-outputWrapper")
+
+    def unnamed_controls(self) -> list[str]:
+        """How the source begins of each control of a widget whose name a screen reader could not tell."""
+        controls = (
+            ".jp-OutputArea-output .jupyter-widgets :is(input, select, [role=slider], [contenteditable])"
+        )
+        return self.page.locator(controls).evaluate_all(
+            """all => all.filter(one => !one.ariaLabel && !one.title && !one.labels?.[0]?.textContent.trim())
+            .map(one => one.outerHTML.slice(0, 200))"""
+        )
 
     def take_screenshots(self, folder: Path, count: int = 5) -> None:
         """Write PNG files of `count` places, in two widths and two themes."""
