@@ -29,6 +29,7 @@ STRATEGIES: dict[str, Recipe] = {
         replace(HEAD, name="head at 96 pixels", image_size=96),
         HEAD,
         replace(LAYER4, name="layer4, head from random", head="random"),
+        replace(LAYER4, name="layer4 in two epochs", augmentation="none", cached_views=1, epochs=2),
         LAYER4,
         FEW,
         LAPTOP,
@@ -38,17 +39,18 @@ STRATEGIES: dict[str, Recipe] = {
         replace(LAYER4, name="all", train_from="all", layer_decay=0.6, cached_views=0),
     )
 }  # from a linear probe as head, but for the one that says so, LAPTOP and FULL
+ADAPTED = ("layer4, head from random", "layer4", "few", "layer3", "all")  # to the number of images
 
 
 def strategy(name: str, images: int) -> Recipe:
     """A strategy for so many images in all: few of them are looked at again and again, in several views.
 
-    LAPTOP, FULL and the heads stay as they are.
+    Those that are not ADAPTED stay as they are.
 
     name: one of STRATEGIES. Raises KeyError for another.
     """
     recipe = STRATEGIES[name]
-    if name in (LAPTOP.name, FULL.name) or recipe.train_from == "fc":
+    if name not in ADAPTED:
         return recipe
     epochs = min(MOST, max(LEAST, round(LOOKED_AT / images)))
     views = epochs // 2 if recipe.cached_views else 0
