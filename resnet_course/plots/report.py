@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import torch
 from torch import Tensor
 
 from resnet_course.common.files import write_atomically
@@ -28,7 +29,7 @@ from resnet_course.plots.figure import DescribedFigure
 from resnet_course.plots.images import gallery
 from resnet_course.prediction.judging import Judged
 
-SHOWN, LISTED = 8, 50  # images in a figure; in a list
+SHOWN, LISTED, POINTS = 8, 50, 60  # images in a figure, in a list; points of a curve
 STYLE = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}img{max-width:100%}"
 STYLE += "table{border-collapse:collapse}td,th{padding:.2em 1em .2em 0;text-align:left}"
 
@@ -84,7 +85,8 @@ def _page(
         bins[name] = reliability(predictions)
     yield _figure(quality.reliability(bins, "Is 90% confident right nine times in ten?"))
     coverage, accuracy = coverage_curve(predictions)
-    curve = dict(zip((100 * coverage).tolist(), (100 * accuracy).tolist(), strict=True))
+    places = torch.linspace(0, len(coverage) - 1, min(POINTS, len(coverage))).long()
+    curve = dict(zip((100 * coverage[places]).tolist(), (100 * accuracy[places]).tolist(), strict=True))
     title = "If only the surest are answered"
     yield _figure(curves.lines({"accuracy": curve}, title, "% of the images answered", "% of them right"))
     for name, places, rows in (
