@@ -48,7 +48,10 @@ def test_a_table_of_labels_becomes_folders(tmp_path, monkeypatch):
     assert found == {f"{'übung' if number % 2 else 'a dog'}/{number}.png" for number in range(8)}
 
 
-@pytest.mark.parametrize(("views", "size"), [(1, 64), (1, 32), (6, 64)])
+@pytest.mark.parametrize(
+    ("views", "size"),
+    [(1, 64), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, 32), (6, 64)))],
+)
 def test_a_checkpoint_needs_no_course(tmp_path, views, size):
     torch.manual_seed(0)
     model = resnet18(10)

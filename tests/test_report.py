@@ -95,6 +95,7 @@ def test_a_share_for_test_is_set_aside_where_it_is_asked_for(world, capsys):
     assert "test_share is 1.5; it must be a share, 0 to 0.9" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_takes_all_of_train_where_val_is_there(world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_WEIGHTS", "builtin")
     _, data, _ = world
@@ -130,6 +131,7 @@ def test_going_on_takes_over_the_rows_of_known_classes(world, tmp_path, capsys, 
     assert not torch.equal(taken["model"].fc.weight[1], head[1])
 
 
+@pytest.mark.slow
 def test_what_was_seen_before_stays_out_of_every_test(world, tmp_path):
     _, data, _ = world
     begin = ["train", "--recipe", "reduced", "--epochs", "1", "--data", data, "--test-share", "0.5"]
