@@ -101,7 +101,7 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
     from resnet_course.data import load
     from resnet_course.machine import distributed
     from resnet_course.training import fit, learning_and_choosing
-    from resnet_course.training.before import checkpoint_before, say_seen_before, take_over_head
+    from resnet_course.training.before import go_on_from
     from resnet_course.training.sets import say_balance
     from resnet_course.transfer import build_model
 
@@ -111,9 +111,7 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
             with seeded(recipe.seed):
                 start = recipe.phases[0]
                 model = build_model(len(train.classes), settings.weights, start.train_from, start.dropout)
-            if before := checkpoint_before(settings.weights):
-                take_over_head(model, train.classes, before)
-                say_seen_before(val, before)
+            seen = go_on_from(settings.weights, model, train.classes, val)
         if options.limit is not None:
             train = train.limit(options.limit, settings.seed)
             val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
@@ -121,7 +119,6 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
         duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
         engine = machine.choose(recipe)
         say(f"Recipe {recipe.name} on {engine}: {recipe.all_epochs} epochs, about {duration}.")
-        seen = before.digests if before else ()
         return fit(model, train, val, recipe, options.out, resume=options.resume, seen=seen)
 
 

@@ -50,11 +50,22 @@ def take_over_head(model: nn.Module, classes: tuple[str, ...], before: Checkpoin
     say(f"Going on from a network of {before.dataset}; {'; '.join(filter(None, parts))}.")
 
 
-def say_seen_before(val: LabelledSet, before: Checkpoint) -> None:
-    """Say how many validation images the earlier network has learned from or was chosen by."""
+def go_on_from(
+    weights: str | os.PathLike | None, model: nn.Module, classes: tuple[str, ...], val: LabelledSet
+) -> tuple[str, ...]:
+    """Take over what a checkpoint of the course knows beyond its trunk, and say what; else do nothing.
+
+    weights: where the model's trunk comes from. model: with a linear head `fc`. classes: in the order of its
+    outputs. val: the validation images; how many of them the earlier network has seen is said.
+    Returns the digests of the files that it has learned from or was chosen by.
+    """
+    if not (before := checkpoint_before(weights)):
+        return ()
+    take_over_head(model, classes, before)
     seen = len(val) - len(val.without(before.digests))
     if seen:
         say(
             f"{seen:,} of {len(val):,} validation images were among those that it learned from or was chosen "
             "by, so validation may flatter."
         )
+    return before.digests

@@ -21,7 +21,6 @@ from resnet_course.training.history import Measured
 
 PROBE_DECAY = 0.1  # with 10 and with 50 images a class, 96 to 224 pixels, as good as any from 0.001 to 0.3
 FOLDS = 5
-SEARCH = "strong_wolfe"  # the only one that torch has
 
 
 def fit_linear(features: Tensor, labels: Tensor, num_classes: int, weight_decay: float = 1e-3) -> nn.Linear:
@@ -38,7 +37,8 @@ def fit_linear(features: Tensor, labels: Tensor, num_classes: int, weight_decay:
     layer = nn.Linear(features.shape[1], num_classes)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, history_size=10, line_search_fn=SEARCH)
+    options = {"max_iter": 200, "history_size": 10, "line_search_fn": "strong_wolfe"}
+    optimizer = torch.optim.LBFGS(layer.parameters(), **options)
 
     def loss() -> Tensor:
         optimizer.zero_grad()

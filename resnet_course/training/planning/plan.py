@@ -1,4 +1,4 @@
-"""`plan`: what to train, and with how many of the images, in the time there is."""
+"""`Planner`: what to train, and with how many of the images, in the time there is."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from resnet_course.common.seeding import seeded
 from resnet_course.data.images import Splits
 from resnet_course.resnet.network import ResNet
 from resnet_course.training import History, all_that_may_learn, fit
-from resnet_course.training.before import checkpoint_before, say_seen_before, take_over_head
+from resnet_course.training.before import go_on_from
 from resnet_course.training.planning.plan import Plan, Planner, what_the_table_says
 from resnet_course.training.sets import say_balance
 from resnet_course.transfer import apply_recipe, build_model
@@ -57,9 +57,7 @@ def fit_in(
     train, val = all_that_may_learn(splits)
     with seeded(seed):
         model = build_model(len(train.classes), weights, dropout=0.0)
-    if before := checkpoint_before(weights):
-        take_over_head(model, train.classes, before)
-        say_seen_before(val, before)
+    seen = go_on_from(weights, model, train.classes, val)
     end = began + 60 * minutes - TO_WRITE
     left = end - time.perf_counter()
     planner = Planner(len(train), len(train.classes), len(val), model.width, seed, left)
@@ -69,6 +67,5 @@ def fit_in(
     val = val.limit(chosen.validation_images, seed) if chosen.validation_images else val
     say_balance(train, val)
     apply_recipe(model, chosen.recipe.phases[0])
-    seen = before.digests if before else ()
     history = fit(model, train, val, chosen.recipe, out, home=home, until=end - chosen.last, seen=seen)
     return Fitted(model, chosen, history)
