@@ -30,16 +30,18 @@ def test_notebooks_side_by_side_lose_nothing():
     assert progress.read() == {"blocks": dict.fromkeys(questions, "right")}
 
 
-def test_show_is_a_small_table(capsys):
+def test_show_is_a_small_table_in_the_order_of_the_course(capsys):
     progress.show()
     assert capsys.readouterr().out == "no exercise tried yet\n"
-    progress.record("blocks", "q2", "wrong")
-    progress.record("blocks", "q1", "right")
-    progress.record("augment", "q1", "not attempted")
+    progress.record("freezing", "q2", "wrong")
+    progress.record("freezing", "q1", "right")
+    progress.record("augmentation", "q1", "not attempted")
+    progress.record("questions after", "03 forward", "right")
     progress.show()
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.split() == ["augment", "q1", "·", "0", "of", "1", "solved"]
-    assert second.split() == ["blocks", "q1", "✓", "q2", "✗", "1", "of", "2", "solved"]
+    first, second, legend = capsys.readouterr().out.splitlines()
+    assert first.split() == ["notebook", "02", "1", "·"]
+    assert " ".join(second.split()) == "notebook 03 1 ✓ 2 ✗ questions of 10: 1 after"
+    assert legend == progress.LEGEND
 
 
 @pytest.mark.parametrize(

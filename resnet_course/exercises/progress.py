@@ -7,21 +7,34 @@ from pathlib import Path
 
 from resnet_course.common.console import print_escaped, say
 from resnet_course.common.files import locked, write_atomically
+from resnet_course.exercises import questions
 from resnet_course.settings import Settings
 
 MARKS = {"right": "✓", "wrong": "✗", "not attempted": "·"}
+LEGEND = "✓ solved, ✗ tried, · not attempted"
+# The exercises of each notebook are in a module of this room.
+MODULES = {
+    "00": "start_here",
+    "01": "residual_blocks",
+    "02": "augmentation",
+    "03": "freezing",
+    "04": "cpu_training",
+    "05": "evaluation",
+}
 PATIENCE = 5.0  # seconds to wait for another notebook that writes
 
 
-def record(module: str, question: str, outcome: str) -> None:
-    """Remember how an exercise went last. What was right once stays right.
+def record(module: str, question: str, outcome: str, keep_right: bool = True) -> None:
+    """Remember how an exercise or a question of a self-test went last.
 
     module: such as "residual_blocks". question: such as "q1". outcome: a key of `MARKS`.
+    keep_right: what was right once stays right.
     """
     try:
         with locked(_path(), timeout=PATIENCE):  # notebooks side by side write the same file
             known = read()
-            if known.get(module, {}).get(question) in ("right", outcome):
+            last = known.get(module, {}).get(question)
+            if last == outcome or (last == "right" and keep_right):
                 return
             known.setdefault(module, {})[question] = outcome
             text = json.dumps(known, indent=1, sort_keys=True) + "\n"
@@ -45,15 +58,30 @@ def read() -> dict[str, dict[str, str]]:
         return {}
 
 
+def self_tests(known: dict[str, dict[str, str]], notebook: str) -> dict[str, int]:
+    """How many questions a notebook has, and how many were answered rightly before and after reading it."""
+    counts = {"questions": len(questions.of_notebook(notebook))}
+    for when in ("before", "after"):
+        answers = known.get(f"questions {when}", {})
+        counts[when] = sum(
+            answers.get(question.key) == "right" for question in questions.of_notebook(notebook)
+        )
+    return counts
+
+
 def show() -> None:
-    """Print a small table: a line for each notebook with exercises, a mark for each exercise tried."""
+    """Print a table in the order of the course: a line for each notebook in which something was tried."""
     known = read()
-    for module, questions in sorted(known.items()):
-        marks = "  ".join(f"{name} {MARKS[outcome]}" for name, outcome in sorted(questions.items()))
-        solved = sum(outcome == "right" for outcome in questions.values())
-        print_escaped(f"{module:20} {marks}   {solved} of {len(questions)} solved")
-    if not known:
-        print_escaped("no exercise tried yet")
+    for notebook, module in MODULES.items():
+        marks = {name: MARKS[outcome] for name, outcome in sorted(known.get(module, {}).items())}
+        line = "  ".join(f"{name.removeprefix('q')} {mark}" for name, mark in marks.items())
+        counts = self_tests(known, notebook)
+        asked = [f"{counts[when]} {when}" for when in ("before", "after") if counts[when]]
+        if asked:
+            line += f"   questions of {counts['questions']}: {', '.join(asked)}"
+        if line:
+            print_escaped(f"notebook {notebook}   {line}")
+    print_escaped(LEGEND if known else "no exercise tried yet")
 
 
 def _path() -> Path:
