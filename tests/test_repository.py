@@ -9,7 +9,7 @@ from retarget import (
     COURSE,
     SETUP_ID,
     RepositoryError,
-    badge,
+    colab_link,
     find_problems,
     read_address,
     retarget,
@@ -21,7 +21,7 @@ ADA = "https://github.com/ada/resnet-course"
 
 def notebook(address, name="00_start_here.ipynb"):
     """A notebook as Jupyter writes it, with things in it that nobody may touch."""
-    title = f"# Grüße, 残差\n\n{badge(name, address)}\n\nAfter this notebook you can …"
+    title = f"# Grüße, 残差\n\n{colab_link(name, address)}\n\nAfter this notebook you can …"
     cells = [
         {"cell_type": "markdown", "id": "title", "metadata": {}, "source": title.splitlines(keepends=True)},
         {
@@ -60,7 +60,7 @@ def clone(tmp_path):
     project = project.replace(f'"{read_address()}"', f'"{placeholder}"')
     (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8", newline="\n")
     readme = (
-        f"# Course\n{badge('00_start_here.ipynb', placeholder)}\n\n`git clone {placeholder}`\n"
+        f"# Course\n{colab_link('00_start_here.ipynb', placeholder)}\n\n`git clone {placeholder}`\n"
         "then `python tools/retarget.py OWNER/NAME`, as https://github.com/pytorch/vision never did\n"
     )
     (tmp_path / "README.md").write_text(readme, encoding="utf-8", newline="\n")
@@ -70,13 +70,13 @@ def clone(tmp_path):
     return tmp_path
 
 
-def test_every_notebook_of_the_course_has_the_badge_and_the_set_up_cell_of_its_address():
+def test_every_notebook_of_the_course_has_the_link_and_the_set_up_cell_of_its_address():
     assert find_problems() == []
 
 
-def test_the_badge_opens_the_notebook_in_colab():
-    assert badge("02_data.ipynb", ADA) == (
-        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+def test_the_link_opens_the_notebook_in_colab():
+    assert colab_link("02_data.ipynb", ADA) == (
+        "[Open in Colab]"
         "(https://colab.research.google.com/github/ada/resnet-course/blob/main/notebooks/02_data.ipynb)"
     )
 
@@ -103,9 +103,17 @@ def test_retarget_changes_every_address_and_not_one_other_byte(clone):
         b"github.com/OWNER/NAME", b"github.com/ada/resnet-course"
     )
     assert (clone / "README.md").read_text(encoding="utf-8") == (
-        f"# Course\n{badge('00_start_here.ipynb', ADA)}\n\n`git clone {ADA}`\n"
+        f"# Course\n{colab_link('00_start_here.ipynb', ADA)}\n\n`git clone {ADA}`\n"
         "then `python tools/retarget.py OWNER/NAME`, as https://github.com/pytorch/vision never did\n"
     )
+
+
+def test_a_local_address_is_taken_to_try_the_set_up_cell(clone):
+    local = "http://127.0.0.1:8123/ada/resnet-course"
+    retarget(local, clone)
+    assert read_address(clone) == local and find_problems(clone) == []
+    text = (clone / "notebooks" / "01_next.ipynb").read_text(encoding="utf-8")
+    assert f'ADDRESS = \\"{local}\\"' in text and "github/ada/resnet-course/blob" in text
 
 
 def test_it_runs_as_a_script_without_the_course_being_installed(clone):
@@ -133,8 +141,8 @@ def test_retarget_to_the_same_address_changes_nothing(clone):
     assert retarget("ada/resnet-course", clone) == []
 
 
-def tamper_badge(cells):
-    cells[0]["source"][2] = badge("07_other.ipynb", ADA) + "\n"
+def tamper_link(cells):
+    cells[0]["source"][2] = colab_link("07_other.ipynb", ADA) + "\n"
 
 
 def tamper_setup_cell(cells):
@@ -145,7 +153,7 @@ def tamper_address(cells):
     cells[1]["source"] = setup_cell(ADA).splitlines(keepends=True)
 
 
-@pytest.mark.parametrize("tamper", [tamper_badge, tamper_setup_cell, tamper_address])
+@pytest.mark.parametrize("tamper", [tamper_link, tamper_setup_cell, tamper_address])
 def test_tampering_is_noticed_and_retarget_repairs_it(clone, tamper):
     assert find_problems(clone) == []
     path = clone / "notebooks" / "01_next.ipynb"
@@ -153,20 +161,20 @@ def test_tampering_is_noticed_and_retarget_repairs_it(clone, tamper):
     tamper(tampered["cells"])
     write(path, tampered)
     assert find_problems(clone) == [
-        "01_next.ipynb: the badge or the set-up cell is not that of https://github.com/OWNER/NAME"
+        "01_next.ipynb: the link to Colab or the set-up cell is not that of https://github.com/OWNER/NAME"
     ]
     assert retarget("OWNER/NAME", clone) == [path]
     assert path.read_bytes() == intact
 
 
-def test_a_badge_of_another_repository_in_the_readme_is_noticed(clone):
-    (clone / "README.md").write_text(badge("00_start_here.ipynb", ADA), encoding="utf-8")
+def test_a_link_of_another_repository_in_the_readme_is_noticed(clone):
+    (clone / "README.md").write_text(colab_link("00_start_here.ipynb", ADA), encoding="utf-8")
     assert find_problems(clone) == [
-        "README.md: the badge or the set-up cell is not that of https://github.com/OWNER/NAME"
+        "README.md: the link to Colab or the set-up cell is not that of https://github.com/OWNER/NAME"
     ]
 
 
-def drop_badge(cells):
+def drop_link(cells):
     del cells[0]["source"][2]
 
 
@@ -178,13 +186,13 @@ def drop_setup_id(cells):
     ("drop", "message"),
     [
         (
-            drop_badge,
-            r"01_next.ipynb: the first Markdown cell has 0 badges; it must have this line, once: \[!\[",
+            drop_link,
+            r"01_next.ipynb: the first Markdown cell has 0 links to Colab; it must have this line, once: \[",
         ),
         (drop_setup_id, r"01_next.ipynb: 0 code cells have the id 'setup'; one must, with the text of "),
     ],
 )
-def test_a_notebook_without_badge_or_set_up_cell_is_named_and_nothing_is_written(clone, drop, message):
+def test_a_notebook_without_link_or_set_up_cell_is_named_and_nothing_is_written(clone, drop, message):
     path = clone / "notebooks" / "01_next.ipynb"
     incomplete = json.loads(path.read_bytes())
     drop(incomplete["cells"])

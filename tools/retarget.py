@@ -1,6 +1,8 @@
 """Sets the repository's address: python tools/retarget.py OWNER/NAME
 
-pyproject.toml holds it; the README and every notebook's badge and set-up cell repeat it.
+An address such as http://localhost:8000/OWNER/NAME is taken too, to try the set-up cell with a local server.
+
+pyproject.toml holds it; the README and every notebook's link to Colab and set-up cell repeat it.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from pathlib import Path
 
 COURSE = Path(__file__).resolve().parents[1]  # the top folder, in a clone
 GITHUB = "https://github.com/"
-BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]("
+# No picture: that would be broken wherever there is no network.
+LINK = "[Open in Colab]("
 COLAB = "https://colab.research.google.com/github/"
 SETUP_ID = "setup"  # the id of the set-up cell in every notebook
 
 _OWNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+(?<!\.git)")
+_LOCAL = re.compile(r"http://(?:localhost|127\.0\.0\.1):\d+/")
+_HOST = re.compile(f"{re.escape(GITHUB)}|{_LOCAL.pattern}")
 _ADDRESS_LINE = re.compile(r"^Repository *=.*$", re.MULTILINE)
 _README_LINK = re.compile(rf"(?:(?<={re.escape(COLAB)})|(?<=git clone {re.escape(GITHUB)}))[\w-]+/[\w.-]+")
 
@@ -40,18 +45,23 @@ def read_address(root: Path = COURSE) -> str:
     if project.get("name") != "resnet-course":
         raise RepositoryError(f"{root} is no clone of the course: it has no pyproject.toml of resnet-course")
     address = project.get("urls", {}).get("Repository", "")
-    if not address.startswith(GITHUB) or not _OWNER_NAME.fullmatch(address.removeprefix(GITHUB)):
+    if not _HOST.match(address) or not _OWNER_NAME.fullmatch(_owner_name(address)):
         raise RepositoryError(f"pyproject.toml: Repository is {address!r}; it must be {GITHUB}OWNER/NAME")
     return address
 
 
-def badge(notebook_name: str, address: str) -> str:
+def _owner_name(address: str) -> str:
+    """What stands behind the host: OWNER/NAME."""
+    return _HOST.sub("", address, count=1)
+
+
+def colab_link(notebook_name: str, address: str) -> str:
     """The Markdown line that opens a notebook in Colab.
 
     notebook_name: the file's name, such as "00_start_here.ipynb".
     address: what `read_address` returns.
     """
-    return f"{BADGE}{COLAB}{address.removeprefix(GITHUB)}/blob/main/notebooks/{notebook_name})"
+    return f"{LINK}{COLAB}{_owner_name(address)}/blob/main/notebooks/{notebook_name})"
 
 
 def setup_cell(address: str) -> str:
@@ -63,18 +73,19 @@ def setup_cell(address: str) -> str:
 def retarget(owner_name: str, root: Path = COURSE) -> list[Path]:
     """Set the address in pyproject.toml and repeat it in the notebooks and in README.md.
 
-    owner_name: "OWNER/NAME" of the repository at GitHub.
+    owner_name: "OWNER/NAME" of the repository at GitHub, or the address of a copy on this machine.
     root: the top folder of a clone.
     Returns the files that changed.
     Raises RepositoryError, before anything is written, for anything but OWNER/NAME, outside a clone, and for
-    a notebook without a badge or a set-up cell.
+    a notebook without a link to Colab or a set-up cell.
     """
-    if not _OWNER_NAME.fullmatch(owner_name):
+    if not _OWNER_NAME.fullmatch(_LOCAL.sub("", owner_name, count=1)):
         raise RepositoryError(
             f"repository is {owner_name!r}; it must be OWNER/NAME, such as ada/resnet-course"
         )
     read_address(root)
-    texts = {path: _retargeted(path, GITHUB + owner_name) for path in _files(root)}
+    address = owner_name if _LOCAL.match(owner_name) else GITHUB + owner_name
+    texts = {path: _retargeted(path, address) for path in _files(root)}
     changed = [path for path, text in texts.items() if text != _read(path)]
     for path in changed:
         unfinished = path.with_name(f"{path.name}.unfinished")
@@ -84,7 +95,7 @@ def retarget(owner_name: str, root: Path = COURSE) -> list[Path]:
 
 
 def find_problems(root: Path = COURSE) -> list[str]:
-    """One sentence for each file whose badge or set-up cell is not what pyproject.toml's address makes it.
+    """One sentence for each file whose link to Colab or set-up cell is not that of pyproject.toml's address.
 
     root: the top folder of a clone.
     Raises RepositoryError if it is no clone of the course.
@@ -94,7 +105,7 @@ def find_problems(root: Path = COURSE) -> list[str]:
     for path in _files(root):
         try:
             if _retargeted(path, address) != _read(path):
-                problems.append(f"{path.name}: the badge or the set-up cell is not that of {address}")
+                problems.append(f"{path.name}: the link to Colab or the set-up cell is not that of {address}")
         except RepositoryError as error:
             problems.append(str(error))
     return problems
@@ -115,21 +126,21 @@ def _retargeted(path: Path, address: str) -> str:
     if path.name == "pyproject.toml":
         return _ADDRESS_LINE.sub(f'Repository = "{address}"', text)
     if path.name == "README.md":
-        return _README_LINK.sub(address.removeprefix(GITHUB), text)
+        return _README_LINK.sub(_owner_name(address), text)
 
     notebook = json.loads(text)
     title = next((cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"), {"source": ""})
     lines = "".join(title["source"]).split("\n")
-    badges = [number for number, line in enumerate(lines) if line.startswith(BADGE)]
+    links = [number for number, line in enumerate(lines) if line.startswith(LINK)]
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     setups = [cell for cell in code if cell.get("id") == SETUP_ID]
-    if len(badges) != 1:
-        found = f"{path.name}: the first Markdown cell has {len(badges)} badges"
-        raise RepositoryError(f"{found}; it must have this line, once: {badge(path.name, address)}")
+    if len(links) != 1:
+        found = f"{path.name}: the first Markdown cell has {len(links)} links to Colab"
+        raise RepositoryError(f"{found}; it must have this line, once: {colab_link(path.name, address)}")
     if len(setups) != 1:
         found = f"{path.name}: {len(setups)} code cells have the id {SETUP_ID!r}"
         raise RepositoryError(f"{found}; one must, with the text of tools/set-up-cell.py")
-    lines[badges[0]] = badge(path.name, address)
+    lines[links[0]] = colab_link(path.name, address)
     title["source"] = "\n".join(lines).splitlines(keepends=True)
     setups[0]["source"] = setup_cell(address).splitlines(keepends=True)
     if notebook == json.loads(text):
