@@ -1,16 +1,22 @@
-"""docs/time_to_accuracy.png, a part of time_to_accuracy.py, from what results.json holds."""
+"""docs/time_to_accuracy.png from what results.json holds, and docs/degradation.png from the stored table.
+
+uv run python benchmarks/figure.py
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator
 from record import recorded
 
 from resnet_course import plots
 from resnet_course.plots.palette import BASELINE, COURSE, MUTED, SERIES
+from resnet_course.teaching import tables
+from resnet_course.training import History
 
-FIGURE = Path(__file__).parents[1] / "docs" / "time_to_accuracy.png"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def draw() -> None:
@@ -46,5 +52,25 @@ def draw() -> None:
         f"reaches {best:.1f}% in {original * len(accuracies) / 10:.0f}"
     )
     plots.finish(figure, title, "Test accuracy against minutes on a logarithmic scale.")
-    FIGURE.parent.mkdir(exist_ok=True)
-    figure.savefig(FIGURE, dpi=110)
+    figure.savefig(DOCS / "time_to_accuracy.png", dpi=110)
+
+
+def draw_degradation() -> None:
+    """The figure: training error of plain stacks and of stacks with skips, as notebook 01 shows it."""
+    table, stored = tables.degradation_table(), {}
+    for key, (run, *_) in table["error_percent"]["train"].items():
+        kind, depth = key.split("_")
+        entries = [
+            {"epoch": n, "train_accuracy": 1 - percent / 100} for n, percent in enumerate(run, start=1)
+        ]
+        stored[int(depth), kind == "skip"] = History(entries)
+    title = (
+        f"{table['epochs']} epochs of {table['pictures']:,} pictures: only the deep plain stack stays behind"
+    )
+    plots.training_errors(stored, title)
+    plt.savefig(DOCS / "degradation.png", dpi=110)
+
+
+if __name__ == "__main__":
+    draw()
+    draw_degradation()

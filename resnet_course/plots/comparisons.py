@@ -152,7 +152,7 @@ def spreads(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Fi
     for row, name in enumerate(names):
         found, values = choices[name].accuracy, [accuracy for _, accuracy in runs[name]]
         axis.plot([found.least, found.most], [row, row], color=MUTED.color, linewidth=2, zorder=0)
-        axis.plot(values, [row] * len(values), **MUTED.points, label="" if row else "one run")
+        axis.plot(values, [row] * len(values), **MUTED.points, label="" if row else "single runs")
         axis.plot(found.mean, row, **VALIDATION.points, label="" if row else "mean of the runs")
     axis.set_yticks(
         range(len(names)), [f"{name} ({format_duration(choices[name].seconds)})" for name in names]
