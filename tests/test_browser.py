@@ -14,6 +14,7 @@ from jupyterlab_harness import Lab, find_chromium, text_of
 from PIL import Image
 
 from resnet_course.exercises import start_here
+from resnet_course.exercises.questions import of_notebook
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [
@@ -69,7 +70,7 @@ def test_all_cells_run_figures_are_described_and_controls_named(lab, name):
 
 # The stop button, at the training of notebook 00
 
-AFTER = ("curves", "grid", "control-figure", "classifier", "own", "recap")
+AFTER = ("curves", "curves-check", "test", "grid", "control-figure", "classifier", "own", "recap")
 FIRST_STEP = (
     "recipe = replace(recipe, batch_size=len(train))\n"  # the first step is the first epoch, and long
 )
@@ -203,3 +204,28 @@ def test_the_prediction_explorer_follows_mouse_keyboard_and_uploads(lab):
         dont_know = re.compile("I don't know")
         playwright.expect(output.get_by_role("img")).to_have_attribute("alt", dont_know)
         changes(press_arrow_up, notebook, image)
+
+
+def test_the_questions_are_answered_by_mouse_and_by_keyboard(lab):
+    with lab.opened("01", ("setup", "imports", "questions-after"), with_widgets) as notebook:
+        notebook.do("notebook:run-all-cells")
+        output = notebook.output_of("questions-after")
+        choices, answer = output.get_by_role("radio"), output.get_by_role("button", name="Answer")
+        for number, question in enumerate(of_notebook("01")[:2], start=1):
+            playwright.expect(output).to_contain_text(f"({number} of 10)")
+            playwright.expect(output).to_contain_text(question.text)
+            playwright.expect(answer).to_be_disabled()
+            right = next(place for place, choice in enumerate(question.choices) if choice.right)
+            following = output.get_by_role("button", name="Next")
+            if number == 1:
+                choices.nth(right).click()
+                answer.click()
+                playwright.expect(output).to_contain_text(f"Right. {question.choices[right].reason}")
+                following.click()
+            else:
+                wrong = (right + 1) % 3
+                choices.nth(wrong).press("Space")
+                answer.press("Enter")
+                playwright.expect(output).to_contain_text(f"Not quite. {question.choices[wrong].reason}")
+                following.press("Enter")
+        playwright.expect(output).to_contain_text("(3 of 10)")

@@ -90,7 +90,10 @@ def asker(
         answered(question, choice)
         state.update(at=state["at"] + 1, open=False)
         if explain:
+            right = next(each for each in question.choices if each.right)
             said.value = f"<strong>{choice.verdict}</strong> {escape(choice.reason)}"
+            if not choice.right:
+                said.value += f"<br>Right is: <em>{escape(right.text)}</em> {escape(right.reason)}"
             button.description, choices.disabled = "Next", True
         else:
             go_on()
