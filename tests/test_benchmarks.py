@@ -145,3 +145,8 @@ def test_a_claim_that_results_contradict_is_named():
     assert broken({"prediction": {"times_faster": 0.9}}) == [
         "many files in one call are faster than one by one"
     ]
+
+
+def test_the_leaderboard_says_what_results_hold():
+    board = import_module("leaderboard")
+    assert board.BOARD.read_text(encoding="utf-8") == board.board(), "run benchmarks/leaderboard.py"

@@ -1,0 +1,107 @@
+"""Writes benchmarks/leaderboard.md from results.json: a row for each recipe and each peer. Measures nothing.
+
+uv run python benchmarks/leaderboard.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+from record import RESULTS, recorded
+
+from resnet_course.common.files import write_atomically
+from resnet_course.evaluation import wilson_interval
+
+BOARD = Path(__file__).with_name("leaderboard.md")
+ORIGINALS = {
+    "moving": "the original, its best epoch of 8, chosen on test",
+    "frozen": "the same, BatchNorm frozen",
+}
+SCRATCH = "from scratch: airbench94 with Muon (arXiv 2404.00498)"
+HEAD = "| what | right on test | runs | interval | minutes | peak memory |\n|---|---|---|---|---|---|\n"
+
+
+def rows_of_all() -> Iterator[str]:
+    """All of CIFAR-10's training pictures, from the command to the checkpoint."""
+    laptop, steps = recorded("laptop_avx2"), recorded("original_steps_avx2")
+    runs = list(laptop["runs"].values())
+    memory = [run.get("peak_memory_gigabytes") for run in runs]
+    yield _row(
+        "`laptop`", [run["test_accuracy_percent"] for run in runs], 5_000, laptop["minutes"], memory[0]
+    )
+    for batchnorm, name in ORIGINALS.items():
+        found = recorded("original_run")[f"batchnorm_{batchnorm}_seed_0"]
+        minutes = steps["original_minutes_computed"]
+        yield _row(name, [found["best_on_test_percent"]], 5_000, minutes, None, " (computed, 10 epochs)")
+    scratch = steps["airbench94_minutes_computed"]
+    yield f"| {SCRATCH}, not run | 94% by its authors | | | {scratch:g} (computed) | |"
+
+
+def rows_of_few(count: int) -> Iterator[str]:
+    """So many pictures a class; the recipe from the command on, all others from loaded data on."""
+    few = recorded("few").get(f"at_{count}")
+    if few:
+        runs = list(few["runs"].values())
+        memory = max(run["peak_memory_gigabytes"] for run in runs)
+        values = [run["test_accuracy_percent"] for run in runs]
+        yield _row("`few`, from the command on", values, 1_000, few["seconds"] / 60, memory)
+    cells = [cell for name, cell in recorded("peers").items() if name.startswith(f"at_{count}_")]
+    for key, name in (
+        ("ours", "`fit_in`, five minutes allowed"),
+        ("scikit_learn", "logistic regression on features at 128 pixels (scikit-learn)"),
+        ("timm", "timm's `resnet18`, all layers, a plain loop for as long as `fit_in` took"),
+    ):
+        yield from _rows(name, [(cell[key]["test_accuracy_percent"], cell[key]["seconds"]) for cell in cells])
+    fastai = [cell for name, cell in recorded("minutes_fastai").items() if name.startswith(f"at_{count}_")]
+    peers = [(cell["fastai_test_accuracy_percent"], cell["fastai_seconds"]) for cell in fastai]
+    yield from _rows("fastai 2.8's `fine_tune(5)`, its defaults, 128 pixels", peers)
+    for key, name in (("same_time", "`fit_in` in fastai's time"), ("quarter", "`fit_in` in a quarter of it")):
+        yield from _rows(name, [(c[key]["test_accuracy_percent"], c[key]["seconds"]) for c in fastai])
+
+
+def _rows(name: str, runs: list[tuple[float, float]]) -> Iterator[str]:
+    if runs:
+        minutes = statistics.median(seconds for _, seconds in runs) / 60
+        yield _row(name, [accuracy for accuracy, _ in runs], 1_000, minutes, None)
+
+
+def _row(
+    name: str, accuracies: list[float], pictures: int, minutes: float, memory: float | None, note: str = ""
+) -> str:
+    """accuracies: in percent, of all runs. pictures: that judged each."""
+    mean = statistics.mean(accuracies)
+    low, high = wilson_interval(round(mean / 100 * pictures), pictures)
+    cells = (
+        name,
+        f"{mean:.1f}%",
+        str(len(accuracies)),
+        f"{100 * low:.1f} to {100 * high:.1f}",
+        f"{minutes:.1f}{note}",
+        f"{memory:.1f} GB" if memory else "not measured",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def board() -> str:
+    """The whole file."""
+    machine = json.loads(RESULTS.read_text(encoding="utf-8"))["laptop_avx2"]["conditions"]["machine"]
+    parts = [
+        "# Leaderboard\n\nMade by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. "
+        f"Two cores of a processor with AVX2 alone ({machine}), ImageNet weights of a ResNet-18 (CNTK's, "
+        "last block left out). The interval is Wilson's, of 95%, for the test pictures of one run: 5,000 "
+        "above, 1,000 below; it does not cover other trainings. Minutes are means or medians of the runs.\n",
+        "## All 50,000 training pictures\n\n" + HEAD + "\n".join(rows_of_all()) + "\n",
+    ]
+    for count in (10, 50, 500):
+        if rows := list(rows_of_few(count)):
+            parts.append(f"## {count} pictures of each class\n\n{HEAD}" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    text = board()
+    write_atomically(BOARD, lambda file: file.write(text.encode()))
+    print(text)
