@@ -21,6 +21,12 @@ ORIGINALS = {
     "frozen": "the same, BatchNorm frozen",
 }
 SCRATCH = "from scratch: airbench94 with Muon (arXiv 2404.00498)"
+INTRODUCTION = (
+    "Made by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. Two cores of a "
+    "processor with AVX2 alone ({machine}), ImageNet weights of a ResNet-18 (CNTK's, last block left out). The "
+    "interval is of 95%, Wilson's, for the test pictures of one run: 5,000 above, 1,000 below; it does not "
+    "cover other trainings. Minutes are means or medians of the runs."
+)
 HEAD = "| what | right on test | runs | interval | minutes | peak memory |\n|---|---|---|---|---|---|\n"
 
 
@@ -89,10 +95,7 @@ def board() -> str:
     """The whole file."""
     machine = json.loads(RESULTS.read_text(encoding="utf-8"))["laptop_avx2"]["conditions"]["machine"]
     parts = [
-        "# Leaderboard\n\nMade by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. "
-        f"Two cores of a processor with AVX2 alone ({machine}), ImageNet weights of a ResNet-18 (CNTK's, "
-        "last block left out). The interval is Wilson's, of 95%, for the test pictures of one run: 5,000 "
-        "above, 1,000 below; it does not cover other trainings. Minutes are means or medians of the runs.\n",
+        "# Leaderboard\n\n" + INTRODUCTION.format(machine=machine) + "\n",
         "## All 50,000 training pictures\n\n" + HEAD + "\n".join(rows_of_all()) + "\n",
     ]
     for count in (10, 50, 500):
