@@ -23,7 +23,7 @@ ORIGINALS = {
 SCRATCH = "from scratch: airbench94 with Muon (arXiv 2404.00498)"
 INTRODUCTION = (
     "Made by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. Two cores of a "
-    "processor with AVX2 alone ({machine}), ImageNet weights of a ResNet-18 (CNTK's, last block left out). The "
+    "processor with AVX2 alone ({machine}), ImageNet weights (CNTK's ResNet-18, last block left out). The "
     "interval is of 95%, Wilson's, for the test pictures of one run: 5,000 above, 1,000 below; it does not "
     "cover other trainings. Minutes are means or medians of the runs."
 )

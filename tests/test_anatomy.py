@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from parameters import some_are_slow
 from torch import nn
 
 from resnet_course.common.errors import ArgumentError
@@ -46,7 +47,7 @@ def test_the_walk_through_resnet18_is_the_published_table():
     assert parts["conv1"].operation == "7×7 convolution, stride 2"
 
 
-@pytest.mark.parametrize("name", ["vgg16", "mobilenet_v3_small"])
+@pytest.mark.parametrize("name", some_are_slow(["vgg16", "mobilenet_v3_small"], quick=["mobilenet_v3_small"]))
 def test_multiply_adds_are_those_that_torchvision_publishes(name):
     options = {"init_weights": False} if name == "vgg16" else {}
     model = torchvision.models.get_model(name, **options)

@@ -111,6 +111,7 @@ def test_colours_are_torchvisions_for_the_same_factors():
         assert levels(found[i], expected) <= 1, i
 
 
+@pytest.mark.slow
 def test_random_colours_draw_the_same_range_as_torchvision():
     grey = torch.full((2000, 3, 4, 4), 100, dtype=torch.uint8)  # only brightness can change it
     found = augment.random_colors(grey, 0.4, seeded())[:, 0, 0, 0].float()

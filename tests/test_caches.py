@@ -57,6 +57,7 @@ def test_what_was_just_used_and_what_is_being_made_stays(tmp_path):
     assert caches.clean(tmp_path) == 10 and not made.exists()
 
 
+@pytest.mark.slow
 def test_a_set_in_use_can_still_be_read_and_is_made_again(tmp_path, sets):
     model = freeze(resnet18(2, width=8), "layer4")
     recipe = LAPTOP.__class__(name="any", image_size=32, augmentation="none", train_from="layer4")

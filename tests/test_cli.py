@@ -89,6 +89,7 @@ def test_train_names_result_on_stdout_and_progress_on_stderr(capsys, tmp_path):
     assert "Data: shapes" in err and "epoch 1/1" in err and re.search(r"1 epochs, about \d", err)
 
 
+@pytest.mark.slow
 def test_resume_on_the_command_line_goes_on(capsys, tmp_path):
     command = [
         "train",
@@ -283,6 +284,7 @@ def test_traceback_shows_where_an_error_of_the_course_arose(capsys, tmp_path, ar
     assert "there is no such file" in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_epochs_are_shared_among_the_phases_and_the_seed_reaches_all_of_them(capsys, monkeypatch, tmp_path):
     """Before, `--recipe full --epochs 1` trained 5 epochs, and `--seed` changed the last phase alone."""
     trained = []

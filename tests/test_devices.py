@@ -265,8 +265,8 @@ def test_anatomy(device, name):
         assert found == expected
 
 
-@pytest.mark.parametrize("setting", ["auto", "cuda"])
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("setting", some_are_slow(["auto", "cuda"], quick=["auto"]))
+@pytest.mark.parametrize("many", some_are_slow([False, True], quick=[True]))
 def test_classifier(device, monkeypatch, setting, many):
     content = Checkpoint(network().state_dict(), ("a", "b"), 32, "noise", RECIPE)
     expected = on_cpu(lambda: Classifier(content).logits(noise(4).images).softmax(1))

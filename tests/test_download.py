@@ -139,6 +139,7 @@ def test_slow_mirror_is_left_and_its_bytes_are_kept(get, capsys):
     assert f"Gave up {host(slow)}: too slow, " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_slow_last_mirror_is_awaited(get):
     slow = Mirror(CONTENT, speed=200_000)
     assert get(slow).read_bytes() == CONTENT
@@ -323,6 +324,7 @@ def test_server_that_falls_silent_is_left_and_its_bytes_are_kept(get):
     assert good.ranges == ["bytes=60000-"]
 
 
+@pytest.mark.slow
 def test_silent_last_mirror_is_tried_a_few_times(get):
     silent = Mirror(silent_after=0)
     with pytest.raises(DownloadError, match="silent for"):

@@ -71,6 +71,7 @@ def test_the_known_are_compared_in_parts(monkeypatch):
     assert torch.equal(whole[1], in_parts[1])
 
 
+@pytest.mark.slow
 def test_memory_is_bounded():
     """As floats, 3,000 images of 160 pixels alone would take 920 MB."""
     images = torch.randint(0, 256, (1, 3, 160, 160), dtype=torch.uint8).expand(3_000, -1, -1, -1)

@@ -161,7 +161,7 @@ def test_everything_that_features_depend_on_makes_another_file(sets, tmp_path, c
     assert len(files(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("stopped_at", [0, 1, 2, 4])
+@pytest.mark.parametrize("stopped_at", some_are_slow([0, 1, 2, 4], quick=[1]))
 def test_a_stop_keeps_what_is_done_and_the_next_call_goes_on(sets, tmp_path, monkeypatch, stopped_at):
     recipe = replace(RECIPE, augmentation="crop_flip")
     whole = cache_features(frozen(), sets[0], recipe, tmp_path / "whole", views=2)

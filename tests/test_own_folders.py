@@ -46,6 +46,7 @@ def test_there_is_a_class_for_each_number_of_pictures(tmp_path):
     assert len(list(directory.iterdir())) == 100
 
 
+@pytest.mark.slow
 def test_figures_and_advice_take_only_the_photographs_that_they_need(
     splits, squares_of_all_are_refused, monkeypatch
 ):

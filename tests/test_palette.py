@@ -109,7 +109,7 @@ def test_named_things_keep_their_style_and_too_many_are_refused():
         palette.styles(map(str, range(15)))
 
 
-@pytest.mark.parametrize("kind", some_are_slow(KINDS, quick=[*KINDS][::4]))
+@pytest.mark.parametrize("kind", some_are_slow(KINDS, quick=[*KINDS][::8]))
 @pytest.mark.parametrize("background", [WHITE, DARK])
 def test_in_every_figure_text_has_four_and_a_half_to_one_and_lines_three(kind, background):
     dark = {**plt.style.library["dark_background"], "axes.facecolor": DARK, "figure.facecolor": DARK}

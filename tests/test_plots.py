@@ -285,6 +285,7 @@ def test_a_waterfall_shows_what_is_left_and_how_many_times_less():
     assert axis.get_xlabel() == "seconds for all epochs"
 
 
+@pytest.mark.slow
 def test_a_confusion_matrix_of_many_classes_has_names_that_can_be_read_and_no_numbers():
     matrix = 3 * torch.eye(100, dtype=torch.int64)
     matrix[2, 5] = 1

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from parameters import some_are_slow
 from PIL import Image
 
 from resnet_course import machine, prediction
@@ -217,7 +218,7 @@ UNUSUAL = {
 }
 
 
-@pytest.mark.parametrize("name", [*STRANGE, *UNUSUAL])
+@pytest.mark.parametrize("name", some_are_slow([*STRANGE, *UNUSUAL], quick=[*STRANGE, *UNUSUAL][::3]))
 def test_whatever_a_file_holds_there_is_a_prediction_or_one_clear_line(saved, tmp_path, name):
     path = tmp_path / name
     path.write_bytes((STRANGE | UNUSUAL)[name])

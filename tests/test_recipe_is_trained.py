@@ -97,6 +97,7 @@ def test_one_epoch_of_a_recipe_with_one_phase_is_that_recipe():
     assert LAPTOP.with_epochs(LAPTOP.epochs) == LAPTOP and FULL.with_epochs(FULL.all_epochs) == FULL
 
 
+@pytest.mark.slow
 def test_a_seed_is_that_of_all_phases(sets):
     assert [phase.seed for phase in replace(FULL, seed=5).phases] == [5, 5]
     short = two_phases(seed=1)

@@ -108,6 +108,7 @@ def test_training_takes_all_of_train_where_val_is_there(world, tmp_path, capsys,
         assert trained == 36 if count else trained < 36
 
 
+@pytest.mark.slow
 def test_going_on_takes_over_the_rows_of_known_classes(world, tmp_path, capsys, monkeypatch):
     saved, data, _ = world
     before = checkpoint.load(saved)

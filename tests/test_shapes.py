@@ -77,6 +77,7 @@ def test_a_linear_model_on_raw_pixels_stays_below_60_per_cent():
     assert 0.15 < accuracy < 0.60
 
 
+@pytest.mark.slow
 def test_colours_alone_say_next_to_nothing():
     """The shapes differ in area, so the mean colour says a little; it must not be what a network learns."""
     assert linear_accuracy(lambda x: x.mean((2, 3)), 1e-5) < 0.20

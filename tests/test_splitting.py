@@ -278,6 +278,7 @@ def exchange_a_picture(tree: Path) -> None:
             return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", some_are_slow([move_a_picture, exchange_a_picture], quick=[move_a_picture])
 )
@@ -292,6 +293,7 @@ def test_resume_refuses_other_labels_and_other_pictures(tmp_path, capsys, monkey
     assert "other images, or on the same with other labels; give the same data, or" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_resume_names_the_settings_that_differ(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
     tree = make(tmp_path / "t", {"cat": 12, "dog": 12})

@@ -46,6 +46,7 @@ def test_the_checkpoint_holds_the_temperature_with_the_lowest_loss_on_validation
     assert all(found <= loss(saved.temperature * factor) for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2))
 
 
+@pytest.mark.slow
 def test_the_classifier_divides_by_it(tmp_path):
     model = resnet18(2, width=8)
     fit(model, noise(128), noise(120), TINY, tmp_path)

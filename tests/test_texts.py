@@ -103,7 +103,7 @@ def drawn(figures):
             plt.close(figure)
 
 
-@pytest.mark.parametrize("script", some_are_slow(SCRIPTS, quick=[*SCRIPTS][::4]))
+@pytest.mark.parametrize("script", some_are_slow(SCRIPTS, quick=[*SCRIPTS][::8]))
 def test_a_name_in_any_script_is_drawn_without_a_warning_and_with_one_notice_at_most(script, capsys):
     assert len(list(drawn(figures_of_images(SCRIPTS[script])))) == 3
     assert capsys.readouterr().err.count("No installed font has") <= 1

@@ -209,7 +209,7 @@ def test_the_original_learns_from_train_and_val_and_chooses_on_test(sets):
     assert len(learn) == len(train) + len(val) and choose is splits.test
 
 
-@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+@pytest.mark.parametrize("mix", some_are_slow(["mixup", "cutmix"], quick=["mixup"]))
 def test_it_learns_from_mixed_pictures_too(sets, mix):
     history = fit(fresh_model(), *sets, replace(TINY, mix=mix, epochs=6, dropout=0.0))
     first, last = history.epochs[0], history.epochs[-1]
@@ -322,6 +322,7 @@ def test_phases_run_in_order_and_each_freezes_as_it_says(sets, tmp_path, monkeyp
     assert saved.recipe == PHASES and saved.recipe.first.cached_views == 2
 
 
+@pytest.mark.slow
 def test_the_second_phase_begins_with_the_best_weights_of_the_first(sets, tmp_path, monkeypatch):
     alone = freeze(fresh_model(), "layer4")
     first = fit(alone, *sets, PHASES.first, home=tmp_path)  # leaves the best weights in the model
@@ -338,7 +339,7 @@ def test_the_second_phase_begins_with_the_best_weights_of_the_first(sets, tmp_pa
         assert torch.allclose(begins[2][name], tensor), name
 
 
-@pytest.mark.parametrize(("second", "size"), [(0.9, 24), (0.4, 32)])
+@pytest.mark.parametrize(("second", "size"), some_are_slow([(0.9, 24), (0.4, 32)], quick=[(0.9, 24)]))
 def test_a_checkpoint_has_the_size_at_which_its_network_learned(
     sets, tmp_path, monkeypatch, capsys, second, size
 ):

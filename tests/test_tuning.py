@@ -280,6 +280,7 @@ def test_resume_where_nothing_was_won(sets, by_products, tmp_path, monkeypatch):
     assert len(by_products.begun) == count, "that nothing was won is known too"
 
 
+@pytest.mark.slow
 def test_with_another_number_of_images_in_a_batch_resume_measures_anew(
     sets, by_products, tmp_path, monkeypatch, capsys
 ):
@@ -291,6 +292,7 @@ def test_with_another_number_of_images_in_a_batch_resume_measures_anew(
     assert len(by_products.begun) > count and "not those of before" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_in_another_precision_resume_measures_anew(sets, by_products, tmp_path, monkeypatch):
     stopped_after_one_epoch(sets, tmp_path, monkeypatch)
     monkeypatch.setattr(machine, "choose", lambda recipe, kind="images": replace(ENGINE, precision="bf16"))
@@ -299,6 +301,7 @@ def test_in_another_precision_resume_measures_anew(sets, by_products, tmp_path, 
     assert len(by_products.begun) > count and "bf16" in history.engine
 
 
+@pytest.mark.slow
 def test_an_older_file_resumes(sets, by_products, tmp_path, monkeypatch):
     stopped_after_one_epoch(sets, tmp_path, monkeypatch)
     saved = checkpoint.load(tmp_path / "last.pt")
@@ -307,6 +310,7 @@ def test_an_older_file_resumes(sets, by_products, tmp_path, monkeypatch):
     assert len(trained(sets, LEARNS, tmp_path, resume=True)[1].epochs) == 2
 
 
+@pytest.mark.slow
 def test_on_another_processor_resume_measures_anew_and_says_so(
     sets, by_products, tmp_path, monkeypatch, capsys
 ):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from parameters import some_are_slow
 
 from resnet_course.common.errors import ArgumentError
 from resnet_course.evaluation import evaluate
@@ -46,7 +47,9 @@ def test_the_last_epoch_stays_unless_validation_tells_that_it_is_worse(accuracie
 
 @pytest.mark.parametrize(
     ("images", "recipe", "kept"),
-    [(50, TINY, 3), (5_000, TINY, 2), (50, replace(TINY, select_on_test=True), 2)],
+    some_are_slow(
+        [(50, TINY, 3), (5_000, TINY, 2), (50, replace(TINY, select_on_test=True), 2)], quick=[(50, TINY, 3)]
+    ),
 )
 def test_fit_keeps_the_weights_of_that_epoch(sets, tmp_path, monkeypatch, capsys, images, recipe, kept):
     accuracies, weights = iter((0.7, 0.76, 0.74)), []
@@ -93,6 +96,7 @@ def test_it_starts_once_and_leaves_modes_and_hooks_as_they_were(sets):
     assert not model.fc._forward_pre_hooks
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_without_another_probe(sets, tmp_path, monkeypatch):
     recipe = replace(PROBED, epochs=2, learning_rate=1e-3)
 
