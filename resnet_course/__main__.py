@@ -20,6 +20,7 @@ from resnet_course.common.errors import CourseError
 from resnet_course.common.files import FULL, in_words
 from resnet_course.settings import WEIGHTS_SOURCES, Settings, SettingsError, read_seed
 
+SPLIT_HELP = "test; of a folder without splits what the network has not seen; val where there is no test"
 GROUP_HELP = (
     "what of a path must not be split, as '([^/_]+)_[^/]*$', or a table and its column, TABLE.csv:COLUMN"
 )
@@ -105,7 +106,7 @@ def _add_judging(commands_of: argparse._SubParsersAction, common: argparse.Argum
     judged.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
     judged.add_argument("--group", default=settings.group, help=GROUP_HELP)
     judged.add_argument("--test-share", **TEST_SHARE)
-    judged.add_argument("--split", choices=("train", "val", "test"), help="test; val where there is no test")
+    judged.add_argument("--split", choices=("train", "val", "test"), help=SPLIT_HELP)
     judged.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate = commands_of.add_parser("evaluate", parents=[judged], help="how good a network is on one split")
     evaluate.add_argument("checkpoint", type=Path)

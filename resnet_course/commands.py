@@ -118,7 +118,8 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
         say_balance(train, val)
         duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
         engine = machine.choose(recipe)
-        say(f"Recipe {recipe.name} on {engine}: {recipe.all_epochs} epochs, about {duration}.")
+        epochs = f"{recipe.all_epochs} epoch{'s' * (recipe.all_epochs != 1)}"
+        say(f"Recipe {recipe.name} on {engine}: {epochs}, about {duration}.")
         return fit(model, train, val, recipe, options.out, resume=options.resume, seen=seen)
 
 
@@ -164,6 +165,8 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def _to_judge(options: argparse.Namespace) -> Settings:
+    if options.test_share is not None:
+        options.split = options.split or "test"  # who asks for a share means the test split
     settings = replace(Settings.from_env(), data=options.data, group=options.group)
     from resnet_course.data.sources import test_share
 

@@ -70,7 +70,7 @@ def test_what_one_of_the_two_has_seen_is_left_out_for_both(tree, tmp_path, capsy
     test = load(Settings.from_env({"RESNET_COURSE_DATA": f"folder:{tree}"})).test
     first = network(digests=test.digests[:2])
     second = network(seed=1, digests=test.digests[1:5])
-    _, out, err = run(capsys, tmp_path, tree, first, second, "--json")
+    _, out, err = run(capsys, tmp_path, tree, first, second, "--json", "--split", "test")
     assert json.loads(out)["n"] == len(test) - 5 and json.loads(out)["left_out"] == 5
     assert f"trained on or chosen by: 5, left out of {len(test)}." in err
 

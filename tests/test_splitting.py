@@ -241,9 +241,13 @@ def test_evaluate_leaves_out_what_was_trained_on_or_chosen_by(tmp_path, capsys, 
         return json.loads(capsys.readouterr().out)
 
     tests = [path for path, side in before.items() if side == "test"]
-    assert evaluate(tree) | {"accuracy": 0} | {"n": len(tests), "left_out": 0} == evaluate(tree) | {
-        "accuracy": 0
-    }
+    judged = [evaluate(tree, *more) for more in ((), ("--split", "test"), ("--test-share", "0.2"))]
+    assert [(found["n"], found["left_out"]) for found in judged] == [
+        (len(tests), 60 - len(tests)),  # of a folder without splits what the network has not seen
+        (len(tests), 0),
+        (len(tests), 0),
+    ]
+    assert len({found["accuracy"] for found in judged}) == 1
     # A test folder of other names, with five that it knows, two of them under another class's name.
     known = [path for path, side in before.items() if side == "train"][:3] + [
         path for path, side in before.items() if side == "val"
@@ -262,6 +266,23 @@ def test_evaluate_leaves_out_what_was_trained_on_or_chosen_by(tmp_path, capsys, 
         if int(path.stem[1:]) < len(tests):
             path.unlink()
     assert main(["evaluate", str(tmp_path / "out" / "best.pt"), "--data", f"folder:{tmp_path / 'new'}"]) == 2
+
+
+def test_of_a_folder_without_splits_all_that_is_new_is_judged(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    tree = make(tmp_path / "t", {"cat": 20, "dog": 20})
+    others = make(tmp_path / "others", {"cat": 7, "dog": 8}, start=100)
+    shutil.copy(next((tree / "cat").iterdir()), others / "cat" / "known.png")
+    assert train(tree, tmp_path / "out") == 0
+    capsys.readouterr()
+    arguments = [str(tmp_path / "out" / "best.pt"), "--data", f"folder:{others}"]
+    assert main(["evaluate", *arguments]) == 0
+    said = capsys.readouterr()
+    assert "what was not seen before, 15 images" in said.out and "set aside" not in said.err
+    assert main(["compare", arguments[0], *arguments]) == 0
+    assert "what was not seen before, 15 images" in capsys.readouterr().out
+    assert main(["evaluate", *arguments, "--group", "([a-z]+)"]) == 0, "the rest of a known group is no test"
+    assert "test split" in capsys.readouterr().out
 
 
 def move_a_picture(tree: Path) -> None:

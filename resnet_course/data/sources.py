@@ -64,6 +64,16 @@ def load_split(settings: Settings, split: str, stored_size: int | None = None) -
     return getattr(_folder_splits(settings, stored_size), split)
 
 
+def load_whole(settings: Settings, stored_size: int | None = None) -> ImageSet | None:
+    """All images of a folder that has neither val nor test of its own; None for any other source.
+
+    stored_size: as in `load_split`. Raises DataError for a folder that cannot be used.
+    """
+    if not settings.folder or {"val", "test"} & set(folder.split_names(_directory(settings))):
+        return None
+    return folder.load_split(_directory(settings), "train", settings.home, stored_size, settings.shorter_side)
+
+
 def test_share(settings: Settings, asked: float | None) -> float:
     """The share of train to set aside as test: as asked for, else none if a folder brings its own val.
 

@@ -27,6 +27,14 @@ def summary(raw: Predictions, temperature: float) -> dict[str, Any]:
     }
 
 
+UNSEEN = "unseen"  # in the place of a split: of a folder without splits what no network has seen
+
+
+def described(split: str) -> str:
+    """A split, or what stands for one, in words."""
+    return "what was not seen before" if split == UNSEEN else f"{split} split"
+
+
 def in_words(found: dict[str, Any]) -> str:
     """A summary of one split, `found["split"]`, as lines of text."""
     low, high = found["interval"]
@@ -35,7 +43,7 @@ def in_words(found: dict[str, Any]) -> str:
         without = f"{found['ece_without_temperature']:.3f} without it"
         calibration += f" (at temperature {found['temperature']:.2f}; {without})"
     lines = [
-        f"{found['dataset']}, {found['split']} split, {found['n']:,} images",
+        f"{found['dataset']}, {described(found['split'])}, {found['n']:,} images",
         f"accuracy {found['accuracy']:.2%}, 95% interval {low:.2%} to {high:.2%}",
         calibration,
     ]

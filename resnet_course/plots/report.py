@@ -23,6 +23,7 @@ from resnet_course.evaluation import (
     worst_class,
 )
 from resnet_course.evaluation.predictions import Predictions, wilson_interval
+from resnet_course.evaluation.report import described
 from resnet_course.evaluation.selective import coverage_curve
 from resnet_course.plots import curves, quality
 from resnet_course.plots.figure import DescribedFigure
@@ -53,7 +54,7 @@ def write_report(folder: Path, judged: Judged, found: dict[str, Any], name: str)
     text = json.dumps(found | lists, indent=1)
     write_atomically(folder / "report.json", lambda file: file.write(text.encode()))
     body = "\n".join(_page(judged, predictions, found, lists, suspects, wrong))
-    title = html.escape(f"{name} on {found['dataset']}, {found['split']} split")
+    title = html.escape(f"{name} on {found['dataset']}, {described(found['split'])}")
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style><h1>{title}</h1>{body}</html>\n"

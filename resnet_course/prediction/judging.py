@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from resnet_course.common.console import say
-from resnet_course.data import DataError, ImageSet, load_split
+from resnet_course.data import DataError, ImageSet, load_split, load_whole
 from resnet_course.evaluation import Predictions, churn, evaluate, mcnemar, report, with_temperature
 from resnet_course.settings import Settings, SettingsError
 from resnet_course.training.checkpoint import Checkpoint
@@ -34,8 +34,9 @@ class Judged:
 def judge(saved: Checkpoint, settings: Settings, split: str | None) -> tuple[Judged, dict[str, Any]]:
     """What a checkpoint says of a split, and what `report.summary` says of that.
 
-    split: None: test; where there is no test split, val, and a note says that it has chosen the epoch. On the
-        test split images that the network learned from or was chosen by do not count.
+    split: None: test, and of a folder without splits all images that the network has not seen; where there
+        is no test split, val, and a note says that it has chosen the epoch. Elsewhere than on val images that
+        the network learned from or was chosen by do not count.
     Raises DataError if none is left, SettingsError if nobody says where a folder's images are.
     """
     image_set, split, left_out, note = _images(saved, settings, split, [saved])
@@ -87,16 +88,20 @@ def _images(
             f"{', '.join(saved.classes[:10])}; say where its images are: --data folder:DIR"
         )
     settings = replace(settings, shorter_side=saved.shorter_side)
-    loaded, note = load_split(settings, split or "test", saved.stored_size).in_classes(saved.classes), ""
+    # Of a group that was learned from the other images are no test; nor can all be told without digests.
+    knows = not settings.group and all(each.digests for each in judged)
+    whole = load_whole(settings, saved.stored_size) if split is None and knows else None
+    loaded = load_split(settings, split or "test", saved.stored_size) if whole is None else whole
+    loaded, note = loaded.in_classes(saved.classes), ""
     if split is None and not len(loaded):
         split, note = "val", "There is no test split. The best epoch was chosen by val, so this flatters."
         say(note)
         loaded = load_split(settings, split, saved.stored_size).in_classes(saved.classes)
-    split, unseen = split or "test", loaded
+    split, unseen = split or ("test" if whole is None else report.UNSEEN), loaded
     for each in judged:
         unseen = each.unseen(unseen)
     known = len(loaded) - len(unseen)
-    kept = unseen if split == "test" else loaded
+    kept = loaded if split in ("train", "val") else unseen
     if not len(loaded):
         raise DataError(f"{loaded.name} has no {split} split; take another one, or --test-share 0.2")
     if not len(kept):
@@ -105,7 +110,7 @@ def _images(
             f"{loaded.name}: the network learned from all {known:,} images or was chosen by them{found}"
         )
     if known:
-        what = f"left out of {len(loaded):,}" if split == "test" else "among them, so this is no test"
+        what = "among them, so this is no test" if kept is loaded else f"left out of {len(loaded):,}"
         say(f"Images that the network was trained on or chosen by: {known:,}, {what}.")
     return kept, split, len(loaded) - len(kept), note
 
@@ -143,7 +148,7 @@ def _disagreements(
 def compared_in_words(found: dict[str, Any], shown: int = 10) -> str:
     """What `compare` found, as lines of text. shown: how many of the disagreements."""
     low, high = found["interval"]
-    lines = [f"{found['first']['dataset']}, {found['split']} split, {found['n']:,} images"]
+    lines = [f"{found['first']['dataset']}, {report.described(found['split'])}, {found['n']:,} images"]
     for name in ("first", "second"):
         ends = found[name]["interval"]
         accuracy = found[name]["accuracy"]
