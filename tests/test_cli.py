@@ -86,7 +86,7 @@ def test_train_names_result_on_stdout_and_progress_on_stderr(capsys, tmp_path):
     status, out, err = run(capsys, *command, "--out", tmp_path / "b")
     assert status == 0
     assert out.startswith(str(tmp_path / "b" / "best.pt")) and out.count("\n") == 1
-    assert "Data: shapes" in err and "epoch 1/1" in err and re.search(r"1 epochs, about \d", err)
+    assert "Data: shapes" in err and "epoch 1/1" in err and re.search(r"1 epoch, about \d", err)
 
 
 @pytest.mark.slow

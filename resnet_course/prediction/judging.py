@@ -57,13 +57,13 @@ def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: st
         raise DataError(f"only one of the two knows {', '.join(only)}; both must know the same classes")
     both, raw, image_sets = [first, second], [], []
     for saved in both:
-        image_set, split, left_out, note = _images(saved, settings, split, both)
+        image_set, judged_by, left_out, note = _images(saved, settings, split, both)
         image_sets.append(image_set)
         raw.append(_in_classes(evaluate(saved.model(), image_set, saved.recipe), first.classes))
     answers = [with_temperature(each, saved.temperature) for each, saved in zip(raw, both, strict=True)]
     found = mcnemar(*answers)
     return {
-        "split": split,
+        "split": judged_by,
         "n": len(answers[0]),
         "left_out": left_out,
         "note": note,
