@@ -1,5 +1,6 @@
 """The command line: `resnet-course COMMAND …`; `commands` does what each one says.
- Results go to stdout, progress and notices to stderr. What the user can put
+
+Results go to stdout, progress and notices to stderr. What the user can put
 right ends with one line; an error that is none of ours is a bug, and shows where it arose.
 """
 

@@ -49,6 +49,15 @@ def port(folder):
     server.server_close()
 
 
+def replace_in(path, name, content):
+    """Give an archive another file of this name."""
+    with zipfile.ZipFile(path) as archive:
+        files = {each: archive.read(each) for each in archive.namelist()} | {name: content}
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, data in files.items():
+            archive.writestr(each, data)
+
+
 def join(port, machine):
     machine.mkdir(exist_ok=True)
     command = [sys.executable, "-c", JOIN.format(port=port)]
@@ -84,6 +93,9 @@ def test_a_learner_joins_by_one_command_and_again_after_a_change(port, folder, t
     )
     assert str(here / ".venv") in started.stdout, "what is started runs in the environment made for it"
 
+    old = here / "notebooks" / "02_data_and_augmentation.ipynb"  # of an earlier edition, and not changed
+    replace_in(here / "course.zip", "notebooks/02_data_and_augmentation.ipynb", b"old")
+    old.write_bytes(b"old")
     changed, gone = (
         here / "notebooks" / "00_start_here.ipynb",
         here / "notebooks" / "01_residual_blocks.ipynb",
@@ -94,7 +106,7 @@ def test_a_learner_joins_by_one_command_and_again_after_a_change(port, folder, t
     (folder / "cifar-10-python.tar.gz").write_bytes(b"pictures")
     assert join(port, machine).returncode == 0
     assert changed.read_text(encoding="utf-8") == "changed by the learner" and gone.exists()
-    assert (here / "README.md").read_text(encoding="utf-8") != "old"
+    assert (here / "README.md").read_text(encoding="utf-8") != "old" and old.read_bytes() != b"old"
     assert (here / "home" / "data" / "cifar-10-python.tar.gz").read_bytes() == b"pictures"
 
 

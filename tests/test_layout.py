@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from resnet_course.data.folder import load_split
-from resnet_course.data.layout import LAYOUT, find_splits
+from resnet_course.data.layout import LAYOUT, class_name, find_splits
 from resnet_course.data.rows import DataError
 
 
@@ -198,14 +198,12 @@ NAMES = [
     "6.JPEG",
     "7.jfif",
     "8.image",
-    "9.jpg?size=large",
+    *([] if sys.platform == "win32" else ["9.jpg?size=large"]),
 ]
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
 def test_the_content_decides_and_no_suffix(tmp_path, capsys, file_format):
-    if sys.platform == "win32":
-        NAMES.remove("9.jpg?size=large")
     for kind in BOTH:
         (tmp_path / "t" / kind).mkdir(parents=True)
         for seed, name in enumerate(NAMES):
@@ -261,3 +259,8 @@ def test_the_layout_is_in_the_message(tmp_path):
     (tmp_path / "t").mkdir()
     with pytest.raises(DataError, match=LAYOUT.replace("...", r"\.\.\.").replace("/", r"\/")):
         find_splits(tmp_path / "t")
+
+
+def test_half_a_character_in_a_name_is_escaped():
+    assert class_name("cat\ud83d") == "cat\\ud83d"  # Windows allows it
+    assert class_name("na\udcef") == "na\\xef"  # the byte EF

@@ -13,6 +13,7 @@ import torch
 
 from resnet_course import machine
 from resnet_course.common.errors import CourseError
+from resnet_course.data import turns
 from resnet_course.machine import devices, limits, memory
 from resnet_course.recipes import ORIGINAL, REDUCED, STACK
 from resnet_course.resnet import resnet18
@@ -31,6 +32,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc
 def cards(monkeypatch, count):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)  # it may be
 
 
 # Which device
@@ -258,6 +260,16 @@ def test_elsewhere_nothing_is_told_to_the_c_library(monkeypatch):
     with machine.keeping_memory():
         torch.ones(10)
     memory._glibc.cache_clear()
+
+
+def test_elsewhere_than_on_linux_pythons_own_file_is_not_read(monkeypatch):
+    """A Python from Microsoft's store is a file that cannot be opened."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    for module in (memory, turns):
+        module._glibc.cache_clear()
+        monkeypatch.setattr(module.platform, "libc_ver", lambda: pytest.fail("it was read"))
+        assert module._glibc() is None
+        module._glibc.cache_clear()
 
 
 def test_which_c_library_it_is_is_looked_up_once(monkeypatch):

@@ -150,6 +150,11 @@ def test_the_look_at_a_folder_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_drive_that_is_not_there_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    assert why_not_writable(tmp_path) == f"{tmp_path.anchor} is not there"
+
+
 def home_is_a_file(tmp_path, monkeypatch):
     (tmp_path / "home").touch()
 

@@ -48,7 +48,7 @@ def folder(tmp_path) -> Path:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -76,6 +76,7 @@ def test_the_table_holds_what_json_holds(saved, folder, tmp_path, capsys):
     table = tmp_path / "found.csv"
     assert main(["predict", str(saved), str(folder), "--csv", str(table), "--json"]) == 2
     found = json.loads(capsys.readouterr().out)
+    assert table.read_bytes().startswith(b"\xef\xbb\xbf"), "the mark by which Excel knows UTF-8"
     good = [row for row in rows(table) if not row["error"]]
     assert len(rows(table)) == 5 and len(good) == 4
     [bad] = [row for row in rows(table) if row["error"]]

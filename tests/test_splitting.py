@@ -209,6 +209,12 @@ def test_names_that_several_folders_have_are_told_apart_in_a_table(tmp_path):
         group("1.png")
 
 
+def test_a_table_may_spell_accents_in_another_way(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("path,day\ncafé/1.png,monday\n", encoding="utf-8")
+    assert group_function(f"{table}:day")("cafe\u0301/1.png") == "monday"
+
+
 # What a network was trained on is never tested
 
 

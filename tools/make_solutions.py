@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the notebooks with every exercise solved.")
     parser.add_argument("folder", type=Path, metavar="DIR")
     folder = parser.parse_args(arguments).folder
-    if folder.resolve() == NOTEBOOKS:
+    if folder.exists() and folder.samefile(NOTEBOOKS):  # whatever its case
         print(f"make_solutions: {folder} holds the notebooks themselves; give another one", file=sys.stderr)
         return 2
     folder.mkdir(parents=True, exist_ok=True)

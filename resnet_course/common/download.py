@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,18 @@ HURRIED_TIMEOUT = 5.0  # the same for a caller who can do without the file
 TRIES = 5  # connections to one mirror
 PAUSE = 1.0  # seconds before a broken connection is made again
 CHUNK = 1 << 18  # bytes
+
+
+def trusted() -> ssl.SSLContext | None:
+    """Certifi's certificates where they are installed, as JupyterLab does; None: the system's.
+
+    A Python from python.org has none on macOS until "Install Certificates.command" is run.
+    """
+    try:
+        import certifi
+    except ImportError:
+        return None
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 class DownloadError(CourseError, RuntimeError):
@@ -199,7 +212,7 @@ def _receive(url: str, start: int, size: int, timeout: float) -> Iterator[tuple[
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
-        with urlopen(request, timeout=timeout) as response:
+        with urlopen(request, timeout=timeout, context=trusted()) as response:
             offset = _first_offset(response, size)
             if offset in (0, start):
                 while offset < size:

@@ -101,7 +101,9 @@ def why_not_writable(folder: str | os.PathLike) -> str | None:
     folder: of one that is not there yet, the next one above it is looked at.
     """
     folder = Path(os.path.realpath(folder))
-    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+    if there is None:  # a drive of Windows
+        return f"{folder.anchor} is not there"
     trial = temporary_beside(there / "trial")
     try:
         if not there.is_dir():

@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from resnet_course.common.download import SLOWEST, DownloadError
+from resnet_course.common.download import SLOWEST, DownloadError, trusted
 from resnet_course.common.files import write_atomically
 
 ENOUGH = 200_000  # bytes that tell how fast a mirror is
@@ -58,7 +58,8 @@ def answering(urls: Sequence[str], seconds: float, home: Path) -> list[str]:
 def _try(url: str, seconds: float) -> str:
     """Why a mirror cannot be used; "" if it can."""
     try:
-        with urlopen(Request(url, headers={"User-Agent": "resnet-course"}), timeout=seconds) as response:
+        request = Request(url, headers={"User-Agent": "resnet-course"})
+        with urlopen(request, timeout=seconds, context=trusted()) as response:
             if response.headers.get_content_type() == "text/html":
                 return "answered with a web page instead of the file"
             began, have = time.monotonic(), 0

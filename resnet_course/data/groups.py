@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,11 @@ PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "i
 LEGAL = "a regular expression with one group in brackets, or TABLE.csv:COLUMN"
 
 Group = Callable[[str], str]  # from an image's path in its directory, with slashes, to the name of its group
+
+
+def _spelled(path: str) -> str:
+    """One spelling: in files from macOS é may be e and an accent, and in a table it is not."""
+    return unicodedata.normalize("NFC", path)
 
 
 def group_function(setting: str) -> Group:
@@ -58,14 +64,14 @@ def _from_table(table: Path, column: str) -> Group:
     groups: dict[str, str] = {}
     ambiguous: set[str] = set()
     for row in rows:
-        path = PurePosixPath(row[paths].replace("\\", "/"))
+        path = PurePosixPath(_spelled(row[paths]).replace("\\", "/"))
         for key in {str(path), path.name}:
             if groups.setdefault(key, row[column]) != row[column]:
                 ambiguous.add(key)
 
     def group(path: str) -> str:
         # The table may say more of the path than we know, or less: the longest end that both have decides.
-        parts = PurePosixPath(path).parts
+        parts = PurePosixPath(_spelled(path)).parts
         for start in range(len(parts)):
             key = "/".join(parts[start:])
             if key in groups and key not in ambiguous:

@@ -176,5 +176,8 @@ def _loose(folder: Path) -> str:
 
 def class_name(name: str) -> str:
     """One spelling of a folder's name: in archives from macOS é is e and an accent; bytes are escaped."""
-    printable = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        printable = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, as Windows allows
+        printable = name.encode("utf-8", "backslashreplace").decode()
     return unicodedata.normalize("NFC", printable)

@@ -74,6 +74,8 @@ def of_notebook(notebook: str) -> tuple[Question, ...]:
 def to_recall(notebook: str, answered: Mapping[str, str], seed: int) -> tuple[Question, ...]:
     """Five questions about the notebooks before this one: what was missed last, then what was never asked.
 
+    Of a notebook that was passed over, none of whose questions was answered, questions come last.
+
     answered: "right" or "wrong" by `Question.key`, the last answer to each.
     seed: draws where several questions are equally due.
     Returns none for the first notebook.
@@ -81,7 +83,13 @@ def to_recall(notebook: str, answered: Mapping[str, str], seed: int) -> tuple[Qu
     of_notebook(notebook)
     due = [question for question in all_questions() if question.notebook < notebook]
     random.Random(f"{seed} {notebook}").shuffle(due)
-    due.sort(key=lambda question: {"wrong": 0, "right": 2}.get(answered.get(question.key, ""), 1))
+    begun = {key[:2] for key in answered}
+
+    def rank(question: Question) -> int:
+        never_asked = 1 if question.notebook in begun else 3
+        return {"wrong": 0, "right": 2}.get(answered.get(question.key, ""), never_asked)
+
+    due.sort(key=rank)
     return tuple(due[:RECALLED])
 
 

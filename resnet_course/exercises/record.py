@@ -1,6 +1,6 @@
 """A page that says what was done in the course, and a command by which anyone can check it.
 
-python -m resnet_course.exercises.record write my-record.html
+python -m resnet_course.exercises.record write my-record.html "Ada Lovelace"
 python -m resnet_course.exercises.record check my-record.html
 """
 
@@ -42,20 +42,23 @@ def exercises(module: str) -> list[str]:
     return sorted({member.name for member in members if isinstance(member, Exercise)})
 
 
-def content() -> dict[str, Any]:
-    """For each notebook, the exercises by outcome and the right answers before and after it."""
+def content(name: str = "") -> dict[str, Any]:
+    """For each notebook, the exercises by outcome and the right answers before and after it.
+
+    name: of the learner, as they give it.
+    """
     known, notebooks = progress.read(), {}
     for notebook, module in progress.MODULES.items():
         outcomes = {name: known.get(module, {}).get(name, "not attempted") for name in exercises(module)}
         counts = progress.self_tests(known, notebook)
         notebooks[notebook] = {"exercises": outcomes} | counts
     date = datetime.datetime.now().astimezone().date().isoformat()
-    return {"version": __version__, "date": date, "notebooks": notebooks}
+    return {"version": __version__, "name": name, "date": date, "notebooks": notebooks}
 
 
-def write(path: Path | str) -> None:
+def write(path: Path | str, name: str = "") -> None:
     """Write the record of this home folder as one HTML page. Raises OSError if it cannot be written."""
-    write_atomically(Path(path), lambda file: file.write(_page(content()).encode()))
+    write_atomically(Path(path), lambda file: file.write(_page(content(name)).encode()))
     print_escaped(f"written: {path}")
 
 
@@ -97,6 +100,7 @@ def _page(said: dict[str, Any]) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>'
         f"<style>{STYLE}</style></head><body>\n<h1>{TITLE}</h1>\n"
+        f"<p>{escape(said['name'])}</p>\n"
         f"<p>In the course <em>resnet_course</em>, version {escape(said['version'])}, "
         f"until {escape(said['date'])}. {escape(progress.LEGEND)}.</p>\n"
         f"<table><thead><tr>{heads}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>\n"
@@ -112,15 +116,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("action", choices=("write", "check"))
     parser.add_argument("file", type=Path)
+    parser.add_argument("name", nargs="?", default="", help="of the learner, to stand on the page")
     options = parser.parse_args(arguments)
     try:
         if options.action == "write":
-            write(options.file)
+            write(options.file, options.name)
         else:
             said = check(options.file)
             solved = [o for n in said["notebooks"].values() for o in n["exercises"].values()]
             found = f"{solved.count('right')} of {len(solved)} exercises solved, {said['date']}"
-            print_escaped(f"as the course wrote it: {found}")
+            print_escaped(f"as the course wrote it: {said['name'] or 'no name'}, {found}")
     except (CourseError, OSError) as error:
         print_escaped(f"error: {error}")
         return 1

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import platform
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -19,7 +20,8 @@ _blocks = 0  # blocks of `keeping_memory` that are open, in any thread
 @functools.cache
 def _glibc() -> ctypes.CDLL | None:
     """The C library, if it is glibc. To find out takes up to a tenth of a second, so it is done once."""
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    # Elsewhere libc_ver reads Python's own file, which a Python from Microsoft's store does not allow.
+    return ctypes.CDLL(None) if sys.platform == "linux" and platform.libc_ver()[0] == "glibc" else None
 
 
 @contextlib.contextmanager

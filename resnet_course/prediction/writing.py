@@ -44,7 +44,8 @@ def write_csv(path: Path, answers: Iterable[Answer], classes: Sequence[str]) -> 
 
     def write(file: BinaryIO) -> None:
         # Surrogates are how Python keeps the bytes of a file's name that is not UTF-8.
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+        # Excel takes a file for UTF-8 only if it begins with a mark.
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         table = csv.writer(text)
         table.writerow(["path", "label", "confidence", "error", *classes])
         for image, answer in taken:

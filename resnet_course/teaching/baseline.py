@@ -46,7 +46,7 @@ def measure_original(
     words = ["--steps", steps, "--evaluate", evaluate, "--image-size", image_size, "--device", device]
     if weights is not None:
         words += ["--weights", weights]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a virus scanner may hold a file
         images = Path(folder) / "images.npz"
         np.savez(images, images=image_set.images.permute(0, 2, 3, 1).numpy(), labels=image_set.labels.numpy())
         # -P: the script's own folder is no place to import from.

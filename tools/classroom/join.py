@@ -45,20 +45,26 @@ def fetch(name, path):
 
 (FOLDER / "home" / "data").mkdir(parents=True, exist_ok=True)
 print("fetching the course …")
-(FOLDER / "course.zip").unlink(missing_ok=True)  # it may have changed
+before = {}  # the notebooks as they were handed out the last time
+if (FOLDER / "course.zip").exists():
+    with zipfile.ZipFile(FOLDER / "course.zip") as archive:
+        before = {name: archive.read(name) for name in archive.namelist() if name.endswith(".ipynb")}
+    (FOLDER / "course.zip").unlink()  # it may have changed
 fetch("course.zip", FOLDER / "course.zip")
 with zipfile.ZipFile(FOLDER / "course.zip") as archive:
     new = [
         name
         for name in archive.namelist()
-        if not (FOLDER / name).exists() or not name.startswith("notebooks")
+        if not name.endswith(".ipynb")
+        or not (FOLDER / name).exists()
+        or (FOLDER / name).read_bytes() == before.get(name)  # a notebook that the learner has changed stays
     ]
-    archive.extractall(FOLDER, new)  # a notebook that the learner has changed stays
+    archive.extractall(FOLDER, new)
 print("installing the packages …")
 environment = FOLDER / ".venv"
 python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-if not python.exists():
-    venv.create(environment, with_pip=True)
+if not [*environment.glob("**/pip/__main__.py")]:  # else it was made whole before
+    venv.create(environment, with_pip=True, symlinks=sys.platform != "win32")
 host = urlsplit(ADDRESS).hostname
 pip = [python, "-m", "pip", "install", "--quiet", "--no-index", "--trusted-host", host]
 if subprocess.run([*pip, "--find-links", f"{ADDRESS}/wheels/", "resnet-course", "jupyterlab"]).returncode:
@@ -69,4 +75,4 @@ for name, place in (
 ):
     print(f"{name}: {'here' if fetch(name, place) else 'not on the teacher machine'}")
 (FOLDER / "start.py").write_text(START.replace("PYTHON", repr(str(python))), encoding="utf-8")
-print(f"Start the course with: python {FOLDER.name}/start.py")
+print(f"Start the course with: {sys.executable} {FOLDER.name}/start.py")

@@ -115,7 +115,18 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
     """A server of the folder, for all machines of the network. port: 0 for any that is free."""
-    return http.server.ThreadingHTTPServer(("", port), functools.partial(Handler, directory=str(folder)))
+    handler = functools.partial(Handler, directory=str(folder))
+    return http.server.ThreadingHTTPServer(("", port), handler)
+
+
+def own_address() -> str:
+    """The number of this machine in its network, where other machines may not know its name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address of nobody, to which nothing is sent
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -130,10 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     with server(options.folder, options.port) as serving:
-        address = f"http://{socket.gethostname()}:{serving.server_port}"
-        print(
-            f"On every other machine (or with this machine's number in the place of {socket.gethostname()}):"
-        )
+        address = f"http://{own_address()}:{serving.server_port}"
+        print("On every other machine (python is python3 on a Mac, and py on Windows):")
         print(
             f"""python -c "from urllib.request import urlopen; exec(urlopen('{address}/join.py').read())" """
         )
