@@ -147,6 +147,7 @@ def test_all_notebooks_run_from_a_read_only_folder(address, without_the_course, 
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("RESNET_COURSE_MODE", "reduced")
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RESNET_COURSE_THREADS", "1")  # two notebooks side by side
     assert run(setup_cell(address), tmp_path).returncode == 0
 
     def run_notebook(path):
