@@ -7,6 +7,7 @@ right ends with one line; an error that is none of ours is a bug, and shows wher
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
@@ -130,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.perf_counter()
     arguments = sys.argv[1:] if arguments is None else arguments
     console.escape_what_cannot_be_written()
+    if sys.platform == "win32":  # else Intel's Fortran runtime, in conda's numpy, ends the process at Ctrl-C
+        os.environ.setdefault("FOR_DISABLE_CONSOLE_CTRL_HANDLER", "1")
     try:
         try:
             options = build_parser().parse_args(arguments)

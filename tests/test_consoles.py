@@ -13,7 +13,8 @@ from PIL import Image
 from resnet_course.__main__ import main
 from resnet_course.common import console
 
-NAMES = ["日本語.png", "naïve–name.png", b"\xff\xe9.png"]
+BYTES = "\udcff\udce9"  # how Python spells two bytes of a name that is not UTF-8
+NAMES = ["日本語.png", "naïve–name.png", f"{BYTES}.png"]
 TRAIN = ["train", "--recipe", "reduced", "--limit", "40", "--epochs", "1"]
 
 
@@ -43,7 +44,7 @@ def names(tmp_path_factory):
         try:
             with open(os.path.join(os.fsencode(folder), os.fsencode(name)), "xb") as file:  # noqa: PTH118, PTH123
                 file.write(content.getvalue())
-        except OSError:  # macOS takes no name that is not UTF-8
+        except (OSError, UnicodeError):  # macOS and Windows take no name that is not UTF-8
             continue
         paths.append(os.fsdecode(os.path.join(os.fsencode(folder), os.fsencode(name))))  # noqa: PTH118
     return paths
@@ -54,10 +55,10 @@ def images(tmp_path_factory, names):
     """A folder of classes with such names, each with these images."""
     folder = tmp_path_factory.mktemp("données")
     for split in ("train", "test"):
-        for number, label in enumerate(["犬", "naïve", os.fsdecode(b"\xff\xe9")]):
+        for number, label in enumerate(["犬", "naïve", BYTES]):
             try:
                 (folder / split / label).mkdir(parents=True)
-            except OSError:
+            except (OSError, UnicodeError):
                 continue
             for each in range(8):
                 shade = np.random.default_rng([each, len(split)]).integers(

@@ -187,6 +187,7 @@ def test_a_stop_keeps_what_is_done_and_the_next_call_goes_on(sets, tmp_path, mon
         assert torch.equal(found.read(torch.arange(300), view), whole.read(torch.arange(300), view))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no file that is open")
 def test_a_file_that_was_cut_short_goes_on_from_its_last_whole_chunk(sets, tmp_path):
     whole = cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
     [path] = files(tmp_path)
