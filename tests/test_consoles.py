@@ -175,7 +175,7 @@ def test_the_marks_of_exercises_are_escaped_too(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", stream := strict("cp1252"))
     progress.show()
     stream.flush()
-    assert b"q1 \\u2713" in stream.buffer.getvalue()
+    assert b"1 \\u2713" in stream.buffer.getvalue()
 
 
 class Gone(io.StringIO):
