@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -31,6 +32,7 @@ PAUSE = 1.0  # seconds before a broken connection is made again
 CHUNK = 1 << 18  # bytes
 
 
+@functools.cache  # to read them takes a twentieth of a second
 def trusted() -> ssl.SSLContext | None:
     """Certifi's certificates where they are installed, as JupyterLab does; None: the system's.
 
