@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from retarget import COURSE, retarget, setup_cell
+from test_setup_cell import Quiet
 
 PYTHON = os.environ.get("RESNET_COURSE_TEST_COLAB")
 pytestmark = [
@@ -33,11 +34,6 @@ NotebookClient(notebook, timeout=None, kernel_name="colab").execute()
 nbformat.write(notebook, sys.argv[2])
 """
 REPOSITORY = ("resnet_course", "notebooks", "tools", "pyproject.toml", "README.md", "LICENSE")
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="module")

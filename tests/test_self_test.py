@@ -130,7 +130,7 @@ def test_the_widget_asks_all_and_counts_what_is_right(explain):
         question = answer(widget, right)
         if explain:
             assert said.value.startswith("<strong>Right." if right else "<strong>Not quite.")
-            assert ("Right is: <em>" in said.value) != right
+            assert ("The right answer: <em>" in said.value) != right
             assert choices.disabled, "the first answer counts"
             button.click()
         assert told[-1][0] == question and told[-1][1].right == right

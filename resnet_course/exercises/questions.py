@@ -60,7 +60,7 @@ def all_questions() -> tuple[Question, ...]:
 def _question(entry: Mapping) -> Question:
     answers = [(*entry["right"], True), *((*wrong, False) for wrong in entry["wrong"])]
     choices = [Choice(*answer) for answer in answers]
-    random.Random(entry["notebook"] + entry["name"]).shuffle(choices)  # else the right one were the first
+    random.Random(entry["notebook"] + entry["name"]).shuffle(choices)  # else the right one would come first
     return Question(entry["notebook"], entry["name"], entry["text"], tuple(choices))
 
 

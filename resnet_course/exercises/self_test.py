@@ -93,7 +93,7 @@ def asker(
             right = next(each for each in question.choices if each.right)
             said.value = f"<strong>{choice.verdict}</strong> {escape(choice.reason)}"
             if not choice.right:
-                said.value += f"<br>Right is: <em>{escape(right.text)}</em> {escape(right.reason)}"
+                said.value += f"<br>The right answer: <em>{escape(right.text)}</em> {escape(right.reason)}"
             button.description, choices.disabled = "Next", True
         else:
             go_on()
@@ -103,7 +103,7 @@ def asker(
             ask()
             return
         heading.value = f"<strong>{state['right']} of {len(asked)} right.</strong>"
-        text.value = "" if explain else "You find the reasons at the end of this notebook."
+        text.value = "" if explain else "The reasons stand at the end of this notebook."
         said.value = ""
         choices.layout.display = button.layout.display = "none"
 
