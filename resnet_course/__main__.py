@@ -26,6 +26,9 @@ SPLIT_HELP = "test; of a folder without splits what the network has not seen; va
 GROUP_HELP = (
     "what of a path must not be split, as '([^/_]+)_[^/]*$', or a table and its column, TABLE.csv:COLUMN"
 )
+GATE_HELP = (
+    "status 1 if the second is worse beyond chance or changes more than this share of the answers, as 0.1"
+)
 TEST_SHARE = {
     "type": float,
     "metavar": "S",
@@ -113,12 +116,14 @@ def _add_judging(commands_of: argparse._SubParsersAction, common: argparse.Argum
     evaluate = commands_of.add_parser("evaluate", parents=[judged], help="how good a network is on one split")
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument(
-        "--report", type=Path, metavar="DIR", help="write report.html and report.json there"
+        "--report", type=Path, metavar="DIR", help="write report.html, report.json and model_card.md there"
     )
+    evaluate.add_argument("--intended-use", default="", metavar="TEXT", help="what the model card says of it")
     evaluate.set_defaults(run=commands.evaluate)
     compare = commands_of.add_parser("compare", parents=[judged], help="two networks on the same images")
     compare.add_argument("first", type=Path, metavar="CHECKPOINT")
     compare.add_argument("second", type=Path, metavar="CHECKPOINT")
+    compare.add_argument("--gate", type=float, metavar="CHURN", help=GATE_HELP)
     compare.set_defaults(run=commands.compare)
 
 

@@ -139,29 +139,37 @@ def evaluate(options: argparse.Namespace) -> int:
     settings = _to_judge(options)
     if options.report and (reason := why_not_writable(options.report.absolute())):
         raise SettingsError(f"--report {options.report} cannot be written: {reason}")
+    if options.intended_use and not options.report:
+        raise SettingsError("--intended-use goes into the model card of a report; add --report DIR")
     from resnet_course.evaluation import report
     from resnet_course.prediction import judging
     from resnet_course.training import checkpoint
 
-    judged, found = judging.judge(checkpoint.load(options.checkpoint), settings, options.split)
+    saved = checkpoint.load(options.checkpoint)
+    judged, found = judging.judge(saved, settings, options.split)
     if options.report:
         from resnet_course.plots.report import write_report
+        from resnet_course.prediction.model_card import write_model_card
 
         say(f"Report: {write_report(options.report, judged, found, str(options.checkpoint))}")
+        card = write_model_card(options.report, saved, options.checkpoint, judged, options.intended_use)
+        say(f"Model card: {card}")
     print(json.dumps(found, indent=1) if options.json else report.in_words(found))
     return 0
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Two networks on the same images."""
+    """Two networks on the same images; with --gate whether the second may replace the first."""
+    if options.gate is not None and not 0 <= options.gate <= 1:
+        raise SettingsError(f"--gate is {options.gate:g}; it must be a share of the answers, 0 to 1")
     settings = _to_judge(options)
     from resnet_course.prediction import judging
     from resnet_course.training import checkpoint
 
     both = [checkpoint.load(path) for path in (options.first, options.second)]
-    found = judging.compare(*both, settings, options.split)
+    found = judging.compare(*both, settings, options.split, options.gate)
     print(json.dumps(found, indent=1) if options.json else judging.compared_in_words(found))
-    return 0
+    return 1 if found.get("refused") else 0
 
 
 def _to_judge(options: argparse.Namespace) -> Settings:

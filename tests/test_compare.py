@@ -9,7 +9,7 @@ import torch
 
 from resnet_course.__main__ import main
 from resnet_course.data import load
-from resnet_course.evaluation import Predictions, evaluate
+from resnet_course.evaluation import Predictions, evaluate, reasons_to_refuse
 from resnet_course.prediction import judging
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
@@ -104,3 +104,42 @@ def test_each_summary_has_the_temperature_of_its_own_network(tree, tmp_path, cap
     assert (found["first"]["temperature"], found["second"]["temperature"]) == (2.0, 1.0)
     assert found["first"]["ece_without_temperature"] == pytest.approx(found["second"]["ece"])
     assert found["churn"] == 0, "a temperature changes no answer"
+
+
+def answers(right: int, total: int = 200, of: int = 2) -> Predictions:
+    """The first `right` of the answers are right; all others say the next class."""
+    labels = torch.arange(total) % of
+    said = torch.where(torch.arange(total) < right, labels, (labels + 1) % of)
+    logits = torch.nn.functional.one_hot(said, of).float()
+    return Predictions(logits, labels, tuple("ab"[:of]), "t")
+
+
+@pytest.mark.parametrize(
+    "used, new, most, reasons",
+    [
+        (180, 180, 0.0, []),
+        (180, 182, 0.02, []),
+        (180, 178, 0.02, []),  # worse, and not beyond chance
+        (180, 150, 0.5, ["worse beyond chance: -15.0 points"]),
+        (150, 180, 0.1, ["changes 15.0% of the answers, and 10.0% is the most allowed"]),
+        (180, 150, 0.1, ["worse beyond chance", "changes 15.0%"]),
+    ],
+)
+def test_an_update_is_refused_if_it_is_worse_beyond_chance_or_changes_too_much(used, new, most, reasons):
+    found = reasons_to_refuse(answers(used), answers(new), most)
+    assert len(found) == len(reasons)
+    assert all(reason in text for reason, text in zip(reasons, found, strict=True))
+
+
+def test_the_gate_decides_the_exit_status(tree, tmp_path, capsys):
+    first = network()
+    turned = {
+        name: -tensor if name.startswith("fc.") else tensor for name, tensor in first.state_dict.items()
+    }
+    second = replace(first, state_dict=turned)  # of two classes it says the other one
+    status, out, _ = run(capsys, tmp_path, tree, first, first, "--gate", "0")
+    assert status == 0 and "the second may replace the first" in out
+    status, out, _ = run(capsys, tmp_path, tree, first, second, "--json", "--gate", "0")
+    assert status == 1 and "changes 100.0% of the answers" in json.loads(out)["refused"][-1]
+    status, _, err = run(capsys, tmp_path, tree, first, second, "--gate", "10")
+    assert status == 2 and "--gate is 10; it must be a share of the answers, 0 to 1" in err

@@ -3,8 +3,8 @@
 What a network said is in `predictions`, with what every evaluation reports: accuracy, loss, how certain they
 are. What takes a closer look is computed from that: `metrics` compares classes and networks, `uncertainty`
 gives any number an interval, `calibration` compares confidence and accuracy, `selective` answers only what is
-sure, `label_errors` finds wrong labels, `outliers` scores images that belong to no class. `gradcam` asks the
-network itself.
+sure, `label_errors` finds wrong labels, `outliers` scores images that belong to no class, `drift` notices other
+images than before, `updates` refuses a worse network. `gradcam` asks the network itself.
 """
 
 from resnet_course.evaluation.calibration import (
@@ -15,6 +15,7 @@ from resnet_course.evaluation.calibration import (
     reliability,
     with_temperature,
 )
+from resnet_course.evaluation.drift import drift_p_value
 from resnet_course.evaluation.gradcam import grad_cam
 from resnet_course.evaluation.label_errors import confident_joint, label_issues
 from resnet_course.evaluation.metrics import (
@@ -48,6 +49,7 @@ from resnet_course.evaluation.selective import (
     threshold_for,
 )
 from resnet_course.evaluation.uncertainty import bootstrap_interval
+from resnet_course.evaluation.updates import reasons_to_refuse
 
 __all__ = [
     "Bin",
@@ -65,6 +67,7 @@ __all__ = [
     "confusable_order",
     "confusion_matrix",
     "coverage_curve",
+    "drift_p_value",
     "ece_without_error",
     "evaluate",
     "false_positive_rate",
@@ -80,6 +83,7 @@ __all__ = [
     "negative_neighbour_distance",
     "overconfidence",
     "prediction_sets",
+    "reasons_to_refuse",
     "reliability",
     "roc_curve",
     "threshold_for",

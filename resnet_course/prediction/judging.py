@@ -10,7 +10,15 @@ import torch
 
 from resnet_course.common.console import say
 from resnet_course.data import DataError, ImageSet, load_split, load_whole
-from resnet_course.evaluation import Predictions, churn, evaluate, mcnemar, report, with_temperature
+from resnet_course.evaluation import (
+    Predictions,
+    churn,
+    evaluate,
+    mcnemar,
+    reasons_to_refuse,
+    report,
+    with_temperature,
+)
 from resnet_course.settings import Settings, SettingsError
 from resnet_course.training.checkpoint import Checkpoint
 from resnet_course.training.history import chosen_by
@@ -45,9 +53,17 @@ def judge(saved: Checkpoint, settings: Settings, split: str | None) -> tuple[Jud
     return judged, found | {"split": split, "left_out": left_out, "note": note}
 
 
-def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: str | None) -> dict[str, Any]:
+def compare(
+    first: Checkpoint,
+    second: Checkpoint,
+    settings: Settings,
+    split: str | None,
+    most_churn: float | None = None,
+) -> dict[str, Any]:
     """Two checkpoints on the same images, those left out that one of them has seen.
 
+    most_churn: the first is in use; say too why the second may not replace it ("refused", a list; empty: it
+        may), where it may change this share of the answers, 0 to 1. None: that is not asked.
     Returns both summaries, the difference of the accuracies (second minus first) with its 95% interval and
     p-value, the part of the images on which they disagree (churn), and those images, the surest first.
     Raises what `judge` raises, and DataError if the two know different classes.
@@ -62,7 +78,9 @@ def compare(first: Checkpoint, second: Checkpoint, settings: Settings, split: st
         raw.append(_in_classes(evaluate(saved.model(), image_set, saved.recipe), first.classes))
     answers = [with_temperature(each, saved.temperature) for each, saved in zip(raw, both, strict=True)]
     found = mcnemar(*answers)
+    refused = {} if most_churn is None else {"refused": reasons_to_refuse(*answers, most_churn)}
     return {
+        **refused,
         "split": judged_by,
         "n": len(answers[0]),
         "left_out": left_out,
@@ -162,4 +180,7 @@ def compared_in_words(found: dict[str, Any], shown: int = 10) -> str:
     lines.append(f"they disagree on {count:,} images, {found['churn']:.1%}")
     for each in found["disagreements"][:shown]:
         lines.append(f"  {each['path']}: {each['label']}; first {each['first']}, second {each['second']}")
+    if "refused" in found:
+        reasons = "; ".join(found["refused"])
+        lines.append(f"the second is refused: {reasons}" if reasons else "the second may replace the first")
     return "\n".join(lines)

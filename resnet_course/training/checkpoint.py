@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from resnet_course import __version__
 from resnet_course.common.files import write_atomically
 from resnet_course.common.tensors import CheckpointError, read_tensors
 from resnet_course.data.folder import SHORTER_SIDE
@@ -54,6 +56,7 @@ class Checkpoint:
     temperature: what the logits are divided by before the softmax.
     threshold: the confidence below which the network's answer is that it does not know; None: none is.
     training: what `training.fit` needs to continue; None in a file that is only for predicting.
+    versions: of what wrote the file it was read from, by name; `save` writes those of this machine.
     Raises ArchitectureError if the architecture is left out and the weights are those of no network known.
     """
 
@@ -69,6 +72,7 @@ class Checkpoint:
     temperature: float = 1.0
     threshold: float | None = None
     training: dict[str, Any] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.architecture:
@@ -108,7 +112,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> Path:
     """
     content = {
         "format": FORMAT,
-        "versions": {"torch": str(torch.__version__), "torchvision": metadata.version("torchvision")},
+        "versions": _versions_here(),
         **{part: getattr(checkpoint, part) for part in PARTS},
         "classes": list(checkpoint.classes),
         "digests": list(checkpoint.digests),
@@ -144,6 +148,9 @@ def load(path: str | os.PathLike) -> Checkpoint:
                 "classes": tuple(content["classes"]),
                 "digests": tuple(content["digests"]),
                 "recipe": Recipe.from_dict(content["recipe"]),
+                "versions": {
+                    str(name): str(version) for name, version in dict(content.get("versions") or {}).items()
+                },
             }
         )
         checkpoint.model()
@@ -152,6 +159,15 @@ def load(path: str | os.PathLike) -> Checkpoint:
             f"{path} does not fit the network: {' '.join(str(error).split())[:200]}"
         ) from None
     return checkpoint
+
+
+def _versions_here() -> dict[str, str]:
+    return {
+        "resnet_course": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": metadata.version("torchvision"),
+    }
 
 
 def _on_cpu(value: Any) -> Any:
