@@ -3,8 +3,8 @@
 What a network said is in `predictions`, with what every evaluation reports: accuracy, loss, how certain they
 are. What takes a closer look is computed from that: `metrics` compares classes and networks, `uncertainty`
 gives any number an interval, `calibration` compares confidence and accuracy, `selective` answers only what is
-sure, `label_errors` finds wrong labels, `outliers` scores images that belong to no class, `drift` notices other
-images than before, `updates` refuses a worse network. `gradcam` asks the network itself.
+sure, `label_errors` finds wrong labels, `outliers` scores images that belong to no class, `drift` notices
+images of another kind, `updates` refuses a worse network. `gradcam` asks the network itself.
 """
 
 from resnet_course.evaluation.calibration import (

@@ -11,7 +11,7 @@ from resnet_course.common.errors import ArgumentError
 def largest_distance(first: Tensor, second: Tensor) -> float:
     """The largest Kolmogorov-Smirnov distance of a column, between the rows of two tables: 0 to 1.
 
-    first, second: float [N, C] and [M, C], such as probabilities: a row for each image, a column for each class.
+    first, second: such as probabilities, float [N, C] and [M, C]: a row for each image, a column for a class.
     """
     return float(_distances(torch.cat([first, second]), _members(len(first), len(first) + len(second))[None]))
 
@@ -19,9 +19,9 @@ def largest_distance(first: Tensor, second: Tensor) -> float:
 def drift_p_value(known: Tensor, batch: Tensor, permutations: int = 999, seed: int = 0) -> float:
     """How often chance alone would set a batch so far apart from known images: above 0, at most 1.
 
-    A permutation test: known images and batch are put together and divided anew at random, so often as
-    `permutations` says; the answer is the part of the divisions, the true one included, whose largest distance
-    of a column is at least as large. It looks at no label. A small p-value says that the images differ, or
+    A permutation test: known images and batch are put together and divided anew at random, as often as
+    `permutations` says. The answer is the part of the divisions, the true one included, whose largest
+    distance of a column is at least as large. It looks at no label. A small p-value says that the images differ, or
     that the classes come in other shares; it does not say that the accuracy is lower.
 
     known: probabilities of images like those of the test, float [N, C]. batch: of new ones, float [M, C].

@@ -56,10 +56,9 @@ def _network(saved: Checkpoint, path: Path) -> list[str]:
         f"- Architecture: {architecture}; {count:,} parameters",
         f"- Classes, in the order of the outputs: {', '.join(saved.classes)}",
         f"- Input: RGB; the shorter side scaled to {saved.stored_size} pixels, the middle square, scaled to "
-        f"{recipe.image_size} × {recipe.image_size}; of values from 0 to 1 the mean {mean} is subtracted, then "
-        f"divided by {std}",
+        f"{recipe.image_size} × {recipe.image_size}; normalised by mean {mean} and standard deviation {std}",
         f"- Output: the mean of {recipe.test_views} views, divided by a temperature of {saved.temperature:.3f}, "
-        f"softmax; confidence below which it says that it does not know: {threshold}",
+        f"softmax; less confident than the threshold is not known; the threshold: {threshold}",
         f"- Written by: {made or 'not recorded'}",
         f"- SHA-256 of the file: {hashlib.sha256(path.read_bytes()).hexdigest()}",
     ]
@@ -87,8 +86,8 @@ def _figures(predictions: Predictions, split: str, threshold: float | None) -> l
         f"On {predictions.dataset}, {described(split)}, {len(predictions):,} images:",
         "",
         f"- Accuracy {predictions.accuracy:.1%}, 95% confidence interval {low:.1%} to {high:.1%}",
-        f"- Expected calibration error {predictions.ece():.3f}; on so many images a network without any shows "
-        f"{ece_without_error(predictions):.3f}",
+        f"- Expected calibration error {predictions.ece():.3f}; a network without any shows "
+        f"{ece_without_error(predictions):.3f} on so many images",
     ]
     if threshold is not None:
         sure = predictions.probabilities.max(1).values >= threshold
@@ -118,10 +117,9 @@ def _limits(predictions: Predictions, note: str) -> list[str]:
         if int((predictions.labels == label).sum()) < 30
     ]
     lines = [
-        "- The figures hold for images like those above, and for no others: another camera, light or place is "
-        "another experiment.",
-        "- It always gives one of its classes. An image of none of them is named as one, unless its confidence "
-        "is below the threshold.",
+        "- The figures hold for images like those above, and for no others: another camera, light or place "
+        "is another experiment.",
+        "- An image of none of its classes is given one of them, unless its confidence is below the threshold.",
         "- The intervals cover the luck of the images, and not that of another training.",
     ]
     if few:
