@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from resnet_course.__main__ import main
+from resnet_course.common.errors import ArgumentError
 from resnet_course.prediction import Classifier
 from resnet_course.prediction.export import ByteResize, Deployed, export_onnx
+from resnet_course.prediction.quantize import quantize_onnx
 from resnet_course.recipes import FEW, REDUCED
 from resnet_course.resnet import resnet18
 from resnet_course.training import checkpoint
@@ -87,3 +89,24 @@ def test_onnxruntime_answers_as_predict_for_any_number_of_images(tmp_path, capsy
         found = [session.run(["probabilities"], {"images": batch.numpy()})[0] for batch in batches]
         assert np.abs(np.concatenate(found) - np.array(wanted)).max() < 1e-4
     assert export_onnx(saved, file) == file, "again in its place"
+
+
+@pytest.mark.slow
+def test_eight_bits_take_a_quarter_of_the_file_and_say_nearly_the_same(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    saved = trained(48, REDUCED)
+    exported = export_onnx(saved, tmp_path / "network.onnx")
+    images = squares(100, 48)
+    file = quantize_onnx(exported, images[:40], tmp_path / "eight.onnx")
+    assert (
+        file.stat().st_size < 0.4 * exported.stat().st_size
+    )  # a narrow network is mostly what has no weights
+    sessions = [onnxruntime.InferenceSession(str(path)) for path in (exported, file)]
+    plain, rounded = (each.run(["probabilities"], {"images": images.numpy()})[0] for each in sessions)
+    assert 0 < np.abs(plain - rounded).max() < 0.1 and not np.isnan(rounded).any()
+    facts = sessions[1].get_modelmeta().custom_metadata_map
+    assert tuple(json.loads(facts["classes"])) == saved.classes and facts["stored_size"] == "48"
+    with pytest.raises(ArgumentError, match="squares is empty"):
+        quantize_onnx(exported, images[:0], file)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["eight.onnx", "network.onnx"]

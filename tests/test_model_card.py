@@ -60,9 +60,9 @@ def test_it_says_what_the_network_is_and_what_it_learned_from(saved, judged):
     assert f"resnet_course {__version__}" in card and f"torchvision {metadata.version('torchvision')}" in card
     count = sum(parameter.numel() for parameter in network.model().parameters())
     assert f"{count:,} parameters" in card and "cat, dog | wolf, übung" in card
-    assert "divided by a temperature of 2.000" in card and "does not know: 0.300" in card
+    assert "temperature 2.000" in card and "than the threshold: 0.300" in card
     together = hashlib.sha256(f"{'a' * 64}\n{'b' * 64}".encode()).hexdigest()
-    assert f"2 files, learned from or chosen by\n" in card and together in card
+    assert "2 files, learned from or chosen by\n" in card and together in card
     assert "## Intended use\n\nFor pets in daylight.\n" in card and "- A note.\n" in card
     assert NOT_STATED in model_card(network, path, judged)
 
@@ -89,7 +89,9 @@ def test_a_network_without_digests_threshold_or_a_class_has_a_card_too(saved, ju
     first = judged.image_set.subset(judged.image_set.labels == 0)
     some = Judged(first, evaluate(network.model(), first, REDUCED), "unseen", 0, "")
     card = model_card(replace(network, digests=(), threshold=None, versions={}), path, some)
-    assert "files not recorded" in card and "Digest of these" not in card and "does not know: none" in card
+    assert (
+        "files not recorded" in card and "Digest of these" not in card and "than the threshold: none" in card
+    )
     assert "Written by: not recorded" in card and "| übung | 0 | – | – |" in card
 
 

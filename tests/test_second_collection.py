@@ -54,7 +54,7 @@ def test_it_is_downloaded_once_verified_and_whole(servers, tmp_path):
 
 def test_another_file_is_not_taken_for_it(servers, tmp_path):
     servers[0].content = servers[0].content[::-1]
-    with pytest.raises(DownloadError, match="data.npy could not be downloaded"):
+    with pytest.raises(DownloadError, match=r"data\.npy could not be downloaded"):
         cifar10_1.load(tmp_path, patience=10)
     assert not cifar10_1.is_present(tmp_path)
 

@@ -21,8 +21,8 @@ def drift_p_value(known: Tensor, batch: Tensor, permutations: int = 999, seed: i
 
     A permutation test: known images and batch are put together and divided anew at random, as often as
     `permutations` says. The answer is the part of the divisions, the true one included, whose largest
-    distance of a column is at least as large. It looks at no label. A small p-value says that the images differ, or
-    that the classes come in other shares; it does not say that the accuracy is lower.
+    distance of a column is at least as large. It looks at no label. A small p-value says that the images
+    differ, or that the classes come in other shares; it does not say that the accuracy is lower.
 
     known: probabilities of images like those of the test, float [N, C]. batch: of new ones, float [M, C].
     Raises ArgumentError if one is empty or the columns differ.

@@ -57,8 +57,8 @@ def _network(saved: Checkpoint, path: Path) -> list[str]:
         f"- Classes, in the order of the outputs: {', '.join(saved.classes)}",
         f"- Input: RGB; the shorter side scaled to {saved.stored_size} pixels, the middle square, scaled to "
         f"{recipe.image_size} × {recipe.image_size}; normalised by mean {mean} and standard deviation {std}",
-        f"- Output: the mean of {recipe.test_views} views, divided by a temperature of {saved.temperature:.3f}, "
-        f"softmax; less confident than the threshold is not known; the threshold: {threshold}",
+        f"- Output: softmax of the logits (views: {recipe.test_views}) divided by temperature "
+        f"{saved.temperature:.3f}; unknown where less probable than the threshold: {threshold}",
         f"- Written by: {made or 'not recorded'}",
         f"- SHA-256 of the file: {hashlib.sha256(path.read_bytes()).hexdigest()}",
     ]
@@ -119,7 +119,8 @@ def _limits(predictions: Predictions, note: str) -> list[str]:
     lines = [
         "- The figures hold for images like those above, and for no others: another camera, light or place "
         "is another experiment.",
-        "- An image of none of its classes is given one of them, unless its confidence is below the threshold.",
+        "- An image of none of its classes is given one of them, unless that is less probable than the "
+        "threshold.",
         "- The intervals cover the luck of the images, and not that of another training.",
     ]
     if few:

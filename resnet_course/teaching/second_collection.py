@@ -18,16 +18,16 @@ SHARE = 0.7  # of the side: as wide as the shapes of the data set are on average
 def second_collection(known: ImageSet, settings: Settings, count: int) -> tuple[ImageSet | None, str]:
     """Images of the same classes from another collection, and in words where they come from or why none are.
 
-    Of CIFAR-10's classes CIFAR-10.1, downloaded once, and not in reduced mode; of the shapes the same ones drawn
-    in another way: sharp, on stripes, without noise and bars. known: a split of what the network learned from.
-    count: at most so many images.
+    Of CIFAR-10's classes CIFAR-10.1, downloaded once, and not in reduced mode; of the shapes the same ones
+    drawn in another way: sharp, on stripes, without noise and bars.
+
+    known: a split of what the network learned from. count: at most so many images.
     """
     if known.name == "shapes":
         drawn = draw_sharp(count, settings.seed, SHARE, SIDE)
         small = F.avg_pool2d(drawn.images.float(), SIDE // SIZE).round().byte()
-        return ImageSet(
-            small, drawn.labels, drawn.classes, "redrawn shapes"
-        ), "the same shapes, drawn in another way"
+        redrawn = ImageSet(small, drawn.labels, drawn.classes, "redrawn shapes")
+        return redrawn, "the same shapes, drawn in another way"
     if set(known.classes) != set(cifar10_1.CLASSES):
         return None, "of your own classes no second collection is at hand; take new pictures, on another day"
     if settings.reduced and not cifar10_1.is_present(settings.home):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resnet_course.teaching.terms_of_evaluation import TERMS_OF_EVALUATION
 from resnet_course.teaching.terms_of_networks import TERMS_OF_NETWORKS, Term
 
 TERMS = (
@@ -34,16 +35,6 @@ TERMS = (
         "instructions for it multiply matrices faster.",
         0,
     ),
-    Term(
-        "bootstrap",
-        "Computing a number again from images drawn with replacement, to see how much it depends on them.",
-        5,
-    ),
-    Term(
-        "calibration",
-        "How well confidence agrees with accuracy: of answers that are 80% sure, 80% should be right.",
-        5,
-    ),
     Term("chance", "The accuracy of guessing without looking, which a network has to beat.", 0),
     Term(
         "channel",
@@ -56,11 +47,6 @@ TERMS = (
         0,
     ),
     Term("checkpoint", "A file with a network's weights and all that is needed to use them again.", 0),
-    Term(
-        "churn",
-        "The part of the images that two networks give different classes, whatever is right.",
-        5,
-    ),
     Term("class", "One of the answers that a classifier can give.", 0, "classes"),
     Term(
         "confidence",
@@ -75,30 +61,9 @@ TERMS = (
         "interval",
     ),
     Term(
-        "conformal prediction",
-        "Naming a set of classes that holds the truth as often as was asked for.",
-        5,
-    ),
-    Term(
-        "confusion matrix",
-        "A table that counts how often each true class was predicted as each class.",
-        5,
-        "confusion",
-    ),
-    Term(
         "convolution",
         "A layer that slides small filters over an image, and at every place adds up filter times image.",
         1,
-    ),
-    Term(
-        "corruption",
-        "Damage to an image, such as noise or blur, of a chosen strength, to test how robust a network is.",
-        5,
-    ),
-    Term(
-        "coverage",
-        "The part of the images that a classifier answers, when it may say that it does not know.",
-        5,
     ),
     Term(
         "cross-entropy",
@@ -128,17 +93,6 @@ TERMS = (
         2,
     ),
     Term("epoch", "One pass over all training images.", 0),
-    Term(
-        "expected calibration error",
-        "The mean gap between confidence and accuracy over predictions that are sorted by confidence (ECE).",
-        5,
-        "calibration error",
-    ),
-    Term(
-        "F1",
-        "One number for a class that is high only when both precision and recall are: their harmonic mean.",
-        5,
-    ),
     Term("feature", "A number that a layer computes from an image, and that later layers work with.", 1),
     Term("filter", "The small set of weights of a convolution that looks for one pattern.", 1),
     Term("fine-tuning", "Training a pretrained network further, on new images.", 0, "fine-tun"),
@@ -148,11 +102,6 @@ TERMS = (
         "Keeping parts of a network as they are while the rest learns, BatchNorm's statistics included.",
         0,
         "freez",
-    ),
-    Term(
-        "Grad-CAM",
-        "A map of the places in an image that spoke for a class, from the gradients at a late layer.",
-        5,
     ),
     Term("gradient", "The direction and size in which the loss grows fastest when the parameters change.", 1),
     Term("head", "The last part of a network, which turns features into classes.", 0),
@@ -197,14 +146,7 @@ TERMS = (
     Term(
         "one-cycle", "A schedule in which the learning rate rises first and then falls to almost nothing.", 4
     ),
-    Term("ONNX", "A file format for networks that many other programs can run.", 5),
     Term("optimiser", "The rule that turns gradients into changes of the parameters.", 1, "optimi"),
-    Term(
-        "out-of-distribution",
-        "Unlike anything that a network was trained on, such as an image of an unknown class.",
-        5,
-        "unknown",
-    ),
     Term(
         "over-fitting",
         "Learning the training images by heart, so that the network is worse on others.",
@@ -212,17 +154,6 @@ TERMS = (
         "overfit",
     ),
     Term("parameter", "A number in a network that training changes.", 0),
-    Term(
-        "pickle",
-        "Python's way to store any object in a file; loading one can run any code, so trust its source.",
-        5,
-    ),
-    Term(
-        "precision",
-        "Of the images that are called a class, the part that belong to it.",
-        5,
-        "Precision** of",
-    ),
     Term(
         "pretrained",
         "Trained already on other images, mostly ImageNet's 1.2 million photographs.",
@@ -233,17 +164,9 @@ TERMS = (
         "A 1×1 convolution on the shortcut, which gives x the shape of F(x) where a block changes it.",
         1,
     ),
-    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5, "quantis"),
     Term("recall", "Of the images that belong to a class, the part that is called so.", 3),
     Term("ReLU", "A function that keeps positive values and makes negative ones 0.", 1),
     Term("residual", "What a block adds to its input: F(x) in F(x) + x.", 0),
-    Term(
-        "ROC curve",
-        "How many knowns are accepted against how many unknowns, over all thresholds; the area under it is 1 "
-        "for a perfect score and 0.5 for a useless one.",
-        5,
-        "ROC",
-    ),
     Term("schedule", "How the learning rate changes over a training.", 1),
     Term("seed", "The number from which all random draws follow, so that a run can be repeated.", 0),
     Term("SGD", "Stochastic gradient descent: a small step against the gradient of each batch.", 1),
@@ -255,11 +178,6 @@ TERMS = (
     ),
     Term("softmax", "The function that turns logits into probabilities that sum to 1.", 1),
     Term("stride", "How many pixels a filter moves at each step; 2 halves height and width.", 1),
-    Term(
-        "temperature",
-        "A number by which logits are divided, to make a network as sure as it is right.",
-        5,
-    ),
     Term("tensor", "An array of numbers with any number of dimensions.", 1),
     Term("test split", "The images that are looked at once, at the end, for an honest accuracy.", 0),
     Term("transfer learning", "Using what a network has learned from other images for a new task.", 0),
@@ -281,4 +199,4 @@ TERMS = (
     Term("worker", "A process that prepares batches while another one computes.", 4),
 )
 
-TERMS = tuple(sorted((*TERMS, *TERMS_OF_NETWORKS), key=lambda term: term.name.lower()))
+TERMS = tuple(sorted((*TERMS, *TERMS_OF_NETWORKS, *TERMS_OF_EVALUATION), key=lambda term: term.name.lower()))
