@@ -68,3 +68,13 @@ def said(exercise_home, capsys):
         return capsys.readouterr().out
 
     return check
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab server and a browser for all tests of a module."""
+    from jupyterlab_harness import Lab
+
+    lab = Lab(tmp_path_factory.mktemp("jupyterlab"))
+    yield lab
+    lab.close()

@@ -6,6 +6,7 @@ Playwright is imported where it is used: it is no dependency of the course, and 
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -25,6 +26,7 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
+WIDGET = re.compile(r"^if not settings\.reduced:(?=.*\n    display\()", re.MULTILINE)  # and its comment
 PANEL = "window.jupyterapp.shell.currentWidget"
 STATUS = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 
@@ -262,3 +264,20 @@ def text_of(outputs: list[dict]) -> str:
         text = f"{output['ename']}: {output['evalue']}" if output["output_type"] == "error" else text
         said.append(text if isinstance(text, str) else "".join(text))
     return "\n".join(said)
+
+
+def with_widgets(source):
+    """The source of a cell, which now shows its widget in reduced mode too."""
+    return WIDGET.sub("if True:", source)
+
+
+def problems(notebook):
+    """What a run of all cells left that it should not: by the cell, an error, a warning, or no run at all."""
+    found = {}
+    for name, cell in notebook.cells().items():
+        kinds = {output.get("name", output["output_type"]) for output in cell["outputs"]}
+        if kinds & {"error", "stderr"}:
+            found[name] = text_of(cell["outputs"])
+        elif cell["execution_count"] is None and cell["source"]:
+            found[name] = "it did not run"
+    return found

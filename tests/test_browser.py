@@ -1,16 +1,14 @@
-"""All notebooks in JupyterLab, in a real browser, as a learner uses them. `.ci/run` runs these tests.
+"""What learners do in JupyterLab, in a real browser: stops, exercises, widgets. `.ci/run` runs these tests.
 
 They want a Chromium on this machine, and Playwright:
 uv run --with playwright pytest tests/test_browser.py -m slow -n0
 """
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 from image_files import encode
-from jupyterlab_harness import Lab, find_chromium, text_of
+from jupyterlab_harness import find_chromium, problems, text_of, with_widgets
 from PIL import Image
 
 from resnet_course.exercises import start_here
@@ -21,52 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium and no Chrome on this machine"),
 ]
-NOTEBOOKS = ("00", "01", "02", "03", "04", "05")
-WIDGET = re.compile(r"^if not settings\.reduced:(?=.*\n    display\()", re.MULTILINE)  # and its comment
-
-
 playwright.expect.set_options(timeout=120_000)  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """One server and one browser for all tests here."""
-    lab = Lab(tmp_path_factory.mktemp("jupyterlab"))
-    yield lab
-    lab.close()
-
-
-def with_widgets(source):
-    """The source of a cell, which now shows its widget in reduced mode too."""
-    return WIDGET.sub("if True:", source)
-
-
-def problems(notebook):
-    """What a run of all cells left that it should not: by the cell, an error, a warning, or no run at all."""
-    found = {}
-    for name, cell in notebook.cells().items():
-        kinds = {output.get("name", output["output_type"]) for output in cell["outputs"]}
-        if kinds & {"error", "stderr"}:
-            found[name] = text_of(cell["outputs"])
-        elif cell["execution_count"] is None and cell["source"]:
-            found[name] = "it did not run"
-    return found
-
-
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_all_cells_run_figures_are_described_and_controls_named(lab, name):
-    with lab.opened(name, change=with_widgets) as notebook:
-        notebook.do("notebook:run-all-cells")
-        assert problems(notebook) == {}
-        alts = notebook.page.locator(".jp-OutputArea-output img").evaluate_all("all => all.map(a => a.alt)")
-        assert alts and [alt for alt in alts if len(alt) <= 40] == []
-        assert notebook.unnamed_controls() == []
-        if folder := os.environ.get("RESNET_COURSE_TEST_SCREENSHOTS"):
-            notebook.take_screenshots(Path(folder))
-        if name == "00":
-            notebook.do("notebook:run-all-cells")
-            assert problems(notebook) == {}, "when all cells run once more in the same kernel"
-
 
 # The stop button, at the training of notebook 00
 
