@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from resnet_course.evaluation.gradcam import grad_cam
+from resnet_course.evaluation.gradcam import deepest_layer, grad_cam
 from resnet_course.resnet import resnet18
 from resnet_course.transfer import freeze, split_at
 
@@ -66,3 +66,13 @@ def test_another_layer_is_refused(model):
         ValueError, match="layer is 'conv1'; it must be one of: layer1, layer2, layer3, layer4"
     ):
         grad_cam(model, torch.zeros(1, 3, 32, 32), layer="conv1")
+
+
+@pytest.mark.parametrize("side, layer, places", [(32, "layer2", 4), (64, "layer3", 4), (96, "layer4", 3)])
+def test_without_a_layer_it_takes_the_last_one_whose_maps_say_where(model, side, layer, places):
+    inputs = torch.randn(2, 3, side, side, dtype=torch.float64)
+    after = {"layer2": "layer3", "layer3": "layer4", "layer4": "fc"}[layer]
+    assert deepest_layer(side) == layer
+    assert split_at(model, after)[0](inputs).shape[-2:] == (places, places)
+    assert torch.equal(grad_cam(model, inputs), grad_cam(model, inputs, layer=layer))
+    assert grad_cam(model, inputs).std((1, 2)).min() > 0
