@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from resnet_course import machine
+from resnet_course.common import c_library
 from resnet_course.common.errors import CourseError
-from resnet_course.data import turns
 from resnet_course.machine import devices, limits, memory
 from resnet_course.recipes import ORIGINAL, REDUCED, STACK
 from resnet_course.resnet import resnet18
@@ -234,7 +234,7 @@ class Library:
 
 def test_the_last_block_of_any_thread_ends_it(monkeypatch):
     library = Library()
-    monkeypatch.setattr(memory, "_glibc", lambda: library)
+    monkeypatch.setattr(memory, "glibc", lambda: library)
     opened, close = threading.Event(), threading.Event()
 
     def in_another_thread():
@@ -254,33 +254,32 @@ def test_the_last_block_of_any_thread_ends_it(monkeypatch):
 
 
 def test_elsewhere_nothing_is_told_to_the_c_library(monkeypatch):
-    memory._glibc.cache_clear()
-    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(memory.ctypes, "CDLL", None)
+    c_library.glibc.cache_clear()
+    monkeypatch.setattr(c_library.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(c_library.ctypes, "CDLL", None)
     with machine.keeping_memory():
         torch.ones(10)
-    memory._glibc.cache_clear()
+    c_library.glibc.cache_clear()
 
 
 def test_elsewhere_than_on_linux_pythons_own_file_is_not_read(monkeypatch):
     """A Python from Microsoft's store is a file that cannot be opened."""
     monkeypatch.setattr(sys, "platform", "win32")
-    for module in (memory, turns):
-        module._glibc.cache_clear()
-        monkeypatch.setattr(module.platform, "libc_ver", lambda: pytest.fail("it was read"))
-        assert module._glibc() is None
-        module._glibc.cache_clear()
+    c_library.glibc.cache_clear()
+    monkeypatch.setattr(c_library.platform, "libc_ver", lambda: pytest.fail("it was read"))
+    assert c_library.glibc() is None
+    c_library.glibc.cache_clear()
 
 
 def test_which_c_library_it_is_is_looked_up_once(monkeypatch):
-    memory._glibc.cache_clear()
+    c_library.glibc.cache_clear()
     asked = []
-    monkeypatch.setattr(memory.platform, "libc_ver", lambda: asked.append(1) or ("", ""))
+    monkeypatch.setattr(c_library.platform, "libc_ver", lambda: asked.append(1) or ("", ""))
     for _ in range(3):
         with machine.keeping_memory():
             pass
     assert len(asked) == 1
-    memory._glibc.cache_clear()
+    c_library.glibc.cache_clear()
 
 
 # The engine

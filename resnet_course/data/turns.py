@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import platform
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from resnet_course.common.c_library import glibc
 
 MOST = 250_000_000  # bytes that decoding takes in all threads together; an image of more is decoded alone
 LARGE = 16_000_000  # bytes of which a thread's allocator must not keep a store
@@ -47,12 +45,6 @@ def _give_back() -> None:
 
     Source: malloc_trim(3). Other systems do without.
     """
-    library = _glibc()
+    library = glibc()
     if library is not None:
         library.malloc_trim(0)
-
-
-@functools.cache
-def _glibc() -> ctypes.CDLL | None:
-    # Elsewhere libc_ver reads Python's own file, which a Python from Microsoft's store does not allow.
-    return ctypes.CDLL(None) if sys.platform == "linux" and platform.libc_ver()[0] == "glibc" else None

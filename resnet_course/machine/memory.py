@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import functools
-import platform
-import sys
 import threading
 from collections.abc import Iterator
+
+from resnet_course.common.c_library import glibc
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # names of settings in glibc's malloc.h
 LARGEST = 2**25  # bytes, on 64-bit systems the highest value that glibc gives M_MMAP_THRESHOLD by itself
 
 _lock = threading.Lock()
 _blocks = 0  # blocks of `keeping_memory` that are open, in any thread
-
-
-@functools.cache
-def _glibc() -> ctypes.CDLL | None:
-    """The C library, if it is glibc. To find out takes up to a tenth of a second, so it is done once."""
-    # Elsewhere libc_ver reads Python's own file, which a Python from Microsoft's store does not allow.
-    return ctypes.CDLL(None) if sys.platform == "linux" and platform.libc_ver()[0] == "glibc" else None
 
 
 @contextlib.contextmanager
@@ -39,7 +30,7 @@ def keeping_memory() -> Iterator[None]:
     Source: mallopt(3), M_MMAP_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
     """
     global _blocks
-    library = _glibc()
+    library = glibc()
     if library is None:
         yield
         return
