@@ -51,7 +51,12 @@ CASES = {
     "wrong": (lambda x: x, "✗ Exercise 3: not yet. The double of 2 is 4, not 2.", "wrong"),
     "untouched function": (untouched, "· Exercise 3: not attempted yet.", "not attempted"),
     "untouched value": (..., "· Exercise 3: not attempted yet.", "not attempted"),
-    "untouched dict": ({"a": 1, "b": ...}, "· Exercise 3: not attempted yet.", "not attempted"),
+    "untouched dict": ({"a": ..., "b": ...}, "· Exercise 3: not attempted yet.", "not attempted"),
+    "dict begun": (
+        {"a": 1, "b": ..., "c": ...},
+        "✗ Exercise 3: not yet. There is no answer yet for b, c.",
+        "wrong",
+    ),
 }
 
 

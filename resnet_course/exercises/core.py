@@ -103,8 +103,11 @@ class Exercise:
             "not attempted",
             f"not attempted yet. Fill in the cell above; ex.{self.name}.hint() helps.",
         )
-        if answer is ... or (isinstance(answer, dict) and any(value is ... for value in answer.values())):
+        if answer is ...:
             return untouched
+        if isinstance(answer, dict) and (open_keys := [key for key, value in answer.items() if value is ...]):
+            still = f"not yet. There is no answer yet for {', '.join(map(str, open_keys))}."
+            return untouched if len(open_keys) == len(answer) else ("wrong", still)
         try:
             with seeded(0), torch.enable_grad():
                 self.checker(answer)
