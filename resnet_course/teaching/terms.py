@@ -182,7 +182,9 @@ TERMS = (
     Term("test split", "The images that are looked at once, at the end, for an honest accuracy.", 0),
     Term("transfer learning", "Using what a network has learned from other images for a new task.", 0),
     Term("TrivialAugment", "One random change of random strength for each image, with nothing to tune.", 2),
-    Term("trunk", "The part of a network before the head, which turns images into features.", 1),
+    Term(
+        "trunk", "The part of a network before the head, or before all that learns, which makes features.", 1
+    ),
     Term(
         "validation split",
         "Images that are not learned from, to choose the best epoch and settings with.",
