@@ -10,17 +10,20 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from resnet_course.common import caches, console
 from resnet_course.common.console import complain, say
 from resnet_course.common.durations import format_duration
-from resnet_course.common.files import why_not_writable
+from resnet_course.common.files import only_one, why_not_writable
 from resnet_course.common.places import check_out, free_disk, on_disk
 from resnet_course.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from resnet_course.data import Splits
     from resnet_course.training import History
 
 LEAST_VALIDATION = 500  # images, and never more than there are: fewer could not tell epochs apart
@@ -47,9 +50,7 @@ def doctor(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     settings = replace(Settings.from_env(), data=options.data, weights=options.weights, group=options.group)
     check_out(options.out, settings.folder)
-    if not options.resume and (options.out / "best.pt").exists():
-        go_on = "" if options.minutes else "add --resume, or "
-        raise SettingsError(f"--out {options.out} holds a training already; {go_on}choose another folder")
+    _refuse_to_replace(options)
     from resnet_course.data.sources import test_share
 
     settings = replace(settings, test_share=test_share(settings, options.test_share))
@@ -59,9 +60,47 @@ def train(options: argparse.Namespace) -> int:
     from resnet_course.machine import distributed
     from resnet_course.training.history import chosen_by
 
-    if distributed.rank() == 0:
+    if distributed.is_first():
         print(f"{options.out / 'best.pt'}: epoch {history.best['epoch']}; {chosen_by(history.best)}")
     return 130 if history.interrupted else 0
+
+
+def _refuse_to_replace(options: argparse.Namespace) -> None:
+    """Raise SettingsError if the training would take the place of another one's files."""
+    best, last = ((options.out / name).exists() for name in ("best.pt", "last.pt"))
+    if options.resume and best and not last:
+        raise SettingsError(
+            f"--out {options.out} holds best.pt and no last.pt to go on from; choose another folder, or "
+            f"go on from its network with --weights {options.out / 'best.pt'}"
+        )
+    if not options.resume and (best or last):
+        go_on = "" if options.minutes else "add --resume, or "
+        raise SettingsError(f"--out {options.out} holds a training already; {go_on}choose another folder")
+
+
+@contextmanager
+def _alone_in(options: argparse.Namespace) -> Iterator[None]:
+    """Within it no other training writes into the same folder. Raises SettingsError if one does, or did."""
+    from resnet_course.machine import distributed
+
+    if not distributed.is_first():
+        yield
+        return
+    with only_one(options.out / "training") as free:
+        if not free:
+            raise SettingsError(f"another training writes into --out {options.out}; choose another folder")
+        _refuse_to_replace(options)
+        yield
+
+
+def _load(options: argparse.Namespace, settings: Settings, until: float = math.inf) -> Splits:
+    """The splits. Who asks for a test split wants to test: then no recipe learns from it."""
+    from resnet_course.data import load
+
+    splits = load(settings, until=until)
+    if options.test_share is None:
+        return splits
+    return replace(splits, set_aside=tuple(name for name in splits.set_aside if name != "test"))
 
 
 def _train_in_minutes(options: argparse.Namespace, settings: Settings) -> History | None:
@@ -70,19 +109,19 @@ def _train_in_minutes(options: argparse.Namespace, settings: Settings) -> Histor
         raise SettingsError(INSTEAD + ", ".join(unwanted))
     if not 0 < options.minutes < math.inf:
         raise SettingsError(f"--minutes is {options.minutes:g}; it must be a number above 0")
-    from resnet_course.data import load
     from resnet_course.training.planning import fit_in
 
     now = time.perf_counter()
-    splits = load(settings, until=now + READING * (options.began + 60 * options.minutes - now))
-    return fit_in(
-        options.minutes,
-        splits,
-        options.out,
-        weights=settings.weights,
-        seed=options.seed,
-        began=options.began,
-    ).history
+    splits = _load(options, settings, now + READING * (options.began + 60 * options.minutes - now))
+    with _alone_in(options):
+        return fit_in(
+            options.minutes,
+            splits,
+            options.out,
+            weights=settings.weights,
+            seed=options.seed,
+            began=options.began,
+        ).history
 
 
 def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History | None:
@@ -98,7 +137,6 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
         recipe = recipe.with_epochs(options.epochs)
     from resnet_course import machine
     from resnet_course.common.seeding import seeded
-    from resnet_course.data import load
     from resnet_course.machine import distributed
     from resnet_course.training import fit, learning_and_choosing
     from resnet_course.training.before import go_on_from
@@ -106,21 +144,25 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
     from resnet_course.transfer import build_model
 
     with distributed.process_group():
-        with distributed.local_main_process_first():
-            train, val = learning_and_choosing(load(settings), recipe)
-            with seeded(recipe.seed):
-                start = recipe.phases[0]
-                model = build_model(len(train.classes), settings.weights, start.train_from, start.dropout)
-            seen = go_on_from(settings.weights, model, train.classes, val)
-        if options.limit is not None:
-            train = train.limit(options.limit, settings.seed)
-            val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
-        say_balance(train, val)
-        duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
-        engine = machine.choose(recipe)
+        with distributed.naming_lost_processes("nothing was written yet"):
+            with distributed.local_main_process_first():
+                train, val = learning_and_choosing(_load(options, settings), recipe)
+                with seeded(recipe.seed):
+                    start = recipe.phases[0]
+                    model = build_model(len(train.classes), settings.weights, start.train_from, start.dropout)
+                seen = go_on_from(settings.weights, model, train, val, recipe)
+            if options.limit is not None:
+                train = train.limit(options.limit, settings.seed)
+                val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
+            say_balance(train, val)
+            duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
+            engine = machine.choose(recipe)
+        if settings.weights == "none" and start.train_from != "all":
+            say(f"The weights are random, and {recipe.name} keeps them so before {start.train_from}.")
         epochs = f"{recipe.all_epochs} epoch{'s' * (recipe.all_epochs != 1)}"
         say(f"Recipe {recipe.name} on {engine}: {epochs}, about {duration}.")
-        return fit(model, train, val, recipe, options.out, resume=options.resume, seen=seen)
+        with _alone_in(options):
+            return fit(model, train, val, recipe, options.out, resume=options.resume, seen=seen)
 
 
 def advise(options: argparse.Namespace) -> int:
@@ -182,6 +224,9 @@ def _to_judge(options: argparse.Namespace) -> Settings:
 
 
 def export(options: argparse.Namespace) -> int:
+    from resnet_course.prediction.writing import check_target
+
+    check_target("--onnx", options.onnx, (options.checkpoint,))
     from resnet_course.prediction.export import export_onnx
     from resnet_course.training import checkpoint
 
@@ -200,8 +245,10 @@ def clean(options: argparse.Namespace) -> int:
 def predict(options: argparse.Namespace) -> int:
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise SettingsError(f"--threshold is {options.threshold:g}; it must be a probability, 0 to 1")
-    if options.csv and (reason := why_not_writable(options.csv.absolute().parent)):
-        raise SettingsError(f"--csv {options.csv} cannot be written: {reason}")
+    from resnet_course.prediction.writing import check_target
+
+    if options.csv:
+        check_target("--csv", options.csv, (options.checkpoint, *options.images))
     from resnet_course.data import ImageError
     from resnet_course.prediction import Classifier, images_of, write_csv
     from resnet_course.training import checkpoint
@@ -235,6 +282,6 @@ def predict(options: argparse.Namespace) -> int:
         good += 1
     if options.json:
         print("\n]")
-    elif options.csv:
+    elif options.csv and images:
         print(f"{options.csv}: {good:,} images")
     return 2 if bad else 0

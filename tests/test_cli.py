@@ -17,9 +17,11 @@ from resnet_course import machine, training
 from resnet_course.__main__ import main
 from resnet_course.common.download import DownloadError
 from resnet_course.common.errors import ArgumentError
+from resnet_course.common.files import only_one
 from resnet_course.data import ImageSet
 from resnet_course.training import checkpoint
 from resnet_course.training.sets import say_balance
+from tests.test_splitting import make
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,8 @@ def run(capsys, *arguments):
 
 
 def test_train_writes_its_three_files(run_folder):
-    assert sorted(path.name for path in run_folder.iterdir()) == ["best.pt", "history.json", "last.pt"]
+    shown = sorted(path.name for path in run_folder.iterdir() if not path.name.startswith("."))
+    assert shown == ["best.pt", "history.json", "last.pt"]
     history = json.loads((run_folder / "history.json").read_text(encoding="utf-8"))
     assert [entry["epoch"] for entry in history] == [1, 2]
 
@@ -335,3 +338,39 @@ def test_a_start_does_not_wait_for_torchvision():
         "import sys, resnet_course.prediction, resnet_course.training; sys.exit('torchvision' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "more", "said"),
+    [
+        (["last.pt"], [], "holds a training already; add --resume"),
+        (["best.pt"], ["--resume"], "holds best.pt and no last.pt to go on from"),
+        (["best.pt"], ["--minutes", "1"], "holds a training already; choose another folder"),
+    ],
+)
+def test_a_folder_with_a_part_of_a_training_is_not_written_over(tmp_path, capsys, there, more, said):
+    for name in there:
+        (tmp_path / name).write_bytes(b"mine")
+    assert main(["train", "--out", str(tmp_path), "--data", "shapes", *more]) == 2
+    assert said in capsys.readouterr().err
+    assert all((tmp_path / name).read_bytes() == b"mine" for name in there)
+
+
+def test_two_trainings_do_not_write_into_one_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    command = ["train", "--recipe", "reduced", "--data", "shapes", "--weights", "builtin", "--limit", "40"]
+    out = tmp_path / "run"
+    with only_one(out / "training") as free:
+        assert free
+        assert main([*command, "--out", str(out), "--epochs", "1"]) == 2
+    assert f"another training writes into --out {out}" in capsys.readouterr().err
+    assert not (out / "best.pt").exists()
+
+
+def test_the_original_is_refused_where_it_could_not_choose(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    for split in ("train", "val"):
+        make(tmp_path / "t" / split, {"cat": 4, "dog": 4}, start=10 * (split == "val"))
+    command = ["train", "--recipe", "original", "--data", f"folder:{tmp_path / 't'}", "--weights", "builtin"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    assert "chooses its epoch on the test split, and folder t has none" in capsys.readouterr().err

@@ -157,7 +157,11 @@ def test_limit_gives_exactly_what_was_asked_in_proportion(sizes):
         part = some.limit(count)
         assert len(part) == min(count, sum(sizes))
         found = torch.bincount(part.labels, minlength=3)
-        assert (found - torch.tensor(sizes) * len(part) / sum(sizes)).abs().max() < 1
+        share = torch.tensor(sizes) * len(part) / sum(sizes)
+        if count < 3 or share[share > 0].min() >= 1:
+            assert (found - share).abs().max() < 1
+        else:  # a rare class is not left out
+            assert found[torch.tensor(sizes) > 0].min() >= 1 and (found - share).abs().max() < 2
         assert len(set(numbers(part))) == len(part)
     assert numbers(some.limit(9)) == numbers(some.limit(9))
     assert numbers(some.limit(9)) != numbers(some.limit(9, seed=1))
@@ -204,3 +208,15 @@ def test_split_off_needs_two_images_of_each_class():
         split_off(image_set([0, 0, 1, 1, 2]), 0.5)
     with pytest.raises(DataError, match=r"test set: the class b has 0 image\(s\)"):
         split_off(image_set([0, 0, 2, 2]), 0.5)
+
+
+def test_a_rare_class_is_drawn_at_the_cost_of_the_largest():
+    labels = torch.tensor([0] * 1000 + [1] * 12 + [2] * 200)
+
+    def drawn(count, least):
+        places = draw_stratified(labels, 3, count, seed=0, least=least)
+        return labels[places].bincount(minlength=3).tolist()
+
+    assert drawn(100, 0) == [83, 1, 16] and drawn(100, 10) == [74, 10, 16]
+    assert drawn(1000, 20) == [823, 12, 165], "all that there are"
+    assert drawn(10, 10) == [4, 3, 3], "fewer, where there is no room"

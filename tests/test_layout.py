@@ -12,6 +12,8 @@ from PIL import Image
 from resnet_course.data.folder import load_split
 from resnet_course.data.layout import LAYOUT, class_name, find_splits
 from resnet_course.data.rows import DataError
+from resnet_course.data.sources import load_split as load_one
+from resnet_course.settings import Settings
 
 
 def encoded(seed: int = 0, file_format: str = "PNG") -> bytes:
@@ -264,3 +266,30 @@ def test_the_layout_is_in_the_message(tmp_path):
 def test_half_a_character_in_a_name_is_escaped():
     assert class_name("cat\ud83d") == "cat\\ud83d"  # Windows allows it
     assert class_name("na\udcef") == "na\\xef"  # the byte EF
+
+
+def test_classes_that_only_look_like_what_programs_leave_behind_are_classes(tmp_path):
+    tree = make(tmp_path / "t", "recycle/1.png", "trash/1.png", "RECYCLER/1.png", "$RECYCLE.BIN/1.png")
+    assert splits_of(tree) == {"train": ["recycle", "trash"]}
+
+
+def test_a_class_named_like_a_split_beside_classes_with_folders_is_told(tmp_path):
+    tree = make(tmp_path / "t", *(f"train/{kind}/1.png" for kind in BOTH), "bus/city/1.png", "car/city/1.png")
+    with pytest.raises(
+        DataError, match="has a folder train, which holds classes, and beside it images in bus"
+    ):
+        find_splits(tree)
+
+
+@pytest.mark.parametrize("name", ["Test", "test_set", "Testing"])
+def test_one_split_is_read_under_any_name(tmp_path, name):
+    tree = make(tmp_path / "t", *(f"{name}/{kind}/1.png" for kind in BOTH))
+    found = load_one(Settings(data=f"folder:{tree}", home=tmp_path / "home"), "test")
+    assert len(found) == 2 and found.classes == tuple(BOTH)
+
+
+def test_a_test_folder_without_classes_is_no_test_split(tmp_path):
+    paths = [f"{split}/{kind}/{n}.png" for split in ("train", "val") for kind in BOTH for n in range(4)]
+    tree = make(tmp_path / "t", *paths, "test/1.png", "test/2.png")
+    settings = Settings(data=f"folder:{tree}", home=tmp_path / "home", test_share=0.0)
+    assert len(load_one(settings, "test")) == 0 and len(load_one(settings, "val")) == 8

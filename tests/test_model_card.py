@@ -13,7 +13,7 @@ from resnet_course.__main__ import main
 from resnet_course.evaluation import evaluate, with_temperature
 from resnet_course.evaluation.predictions import wilson_interval
 from resnet_course.prediction.judging import Judged
-from resnet_course.prediction.model_card import NOT_STATED, model_card
+from resnet_course.prediction.model_card import NOT_STATED, model_card, write_model_card
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 from resnet_course.training import checkpoint
@@ -21,6 +21,7 @@ from resnet_course.training.checkpoint import Checkpoint
 from tests.test_splitting import make
 
 CLASSES = ("cat", "dog | wolf", "übung")
+PLAIN = ("cat", r"dog \| wolf", "übung")  # as Markdown has it
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_it_says_what_the_network_is_and_what_it_learned_from(saved, judged):
     assert f"SHA-256 of the file: {hashlib.sha256(path.read_bytes()).hexdigest()}" in card
     assert f"resnet_course {__version__}" in card and f"torchvision {metadata.version('torchvision')}" in card
     count = sum(parameter.numel() for parameter in network.model().parameters())
-    assert f"{count:,} parameters" in card and "cat, dog | wolf, übung" in card
+    assert f"{count:,} parameters" in card and ", ".join(PLAIN) in card
     assert "temperature 2.000" in card and "than the threshold: 0.300" in card
     together = hashlib.sha256(f"{'a' * 64}\n{'b' * 64}".encode()).hexdigest()
     assert "2 files, learned from or chosen by\n" in card and together in card
@@ -72,15 +73,14 @@ def test_its_figures_are_those_of_the_predictions_with_intervals(saved, judged):
     card, found = model_card(network, path, judged), with_temperature(judged.raw, 2.0)
     low, high = found.interval()
     assert f"Accuracy {found.accuracy:.1%}, 95% confidence interval {low:.1%} to {high:.1%}" in card
-    for label, name in enumerate(CLASSES):
+    for label in range(3):
         own = found.labels == label
         right, count = int(found.correct[own].sum()), int(own.sum())
         low, high = wilson_interval(right, count)
-        cell = name.replace("|", r"\|")
-        assert f"| {cell} | {count} | {right / count:.1%} | {low:.1%} to {high:.1%} |\n" in card
+        assert f"| {PLAIN[label]} | {count} | {right / count:.1%} | {low:.1%} to {high:.1%} |\n" in card
     sure = found.probabilities.max(1).values >= 0.3
     assert f"At its threshold it answers {int(sure.sum())} of them" in card
-    few = [name for label, name in enumerate(CLASSES) if int((found.labels == label).sum()) < 30]
+    few = [name for label, name in enumerate(PLAIN) if int((found.labels == label).sum()) < 30]
     assert few and f"(fewer than 30): {', '.join(few)}." in card
 
 
@@ -108,3 +108,14 @@ def test_the_command_writes_it_beside_the_report(saved, tmp_path, monkeypatch, c
     assert not re.search("nan|None", card)
     assert main([*command, "--intended-use", "For a test."]) == 2
     assert "add --report DIR" in capsys.readouterr().err
+
+
+def test_names_that_are_markdown_or_bytes_are_shown_as_they_are(saved, judged, tmp_path):
+    path, network = saved
+    names = ("<cat>", "a\nb", "_c_")
+    odd = replace(network, classes=names, threshold=None)
+    some = replace(judged, raw=replace(judged.raw, classes=names))
+    card = model_card(odd, path, some)
+    assert r"\<cat\>, a b, \_c\_" in card and "less probable than the threshold." not in card
+    written = write_model_card(tmp_path, odd, path, some, "For R\udce9.")
+    assert r"For R\udce9." in written.read_text(encoding="utf-8")

@@ -147,7 +147,8 @@ def test_the_command_ends_in_time_and_leaves_its_files(tmp_path, monkeypatch, ca
     assert main(["train", "--minutes", "2", "--out", str(out), "--seed", "3"]) == 0
     assert time.perf_counter() - began <= 120 * 1.05
     said = capsys.readouterr()
-    assert "Plan for 2 min: " in said.err and "images a class of other pictures" in said.err
+    assert "Plan for 2 min: " in said.err
+    assert "images a class of other pictures" not in said.err, "the table is not of the built-in weights"
     assert said.out.startswith(f"{out / 'best.pt'}: epoch ")
     assert checkpoint.load(out / "best.pt").recipe.seed == 3
 
@@ -180,3 +181,22 @@ def test_of_a_folder_that_takes_too_long_a_part_is_read(tmp_path, capsys):
     assert len(everything.train) + len(everything.val) + len(everything.test) == 800
     again = load(settings, until=time.perf_counter())
     assert len(again.train) == len(everything.train), "what is decoded already takes no time"
+
+
+def test_of_a_folder_that_is_read_in_part_every_class_is_there(tmp_path):
+    directory, number = tmp_path / "rare", 0
+    for name, count in (("common", 700), ("rare", 12), ("seldom", 3)):
+        for image in shapes.draw(count, number).images[:, :, :8, :8]:
+            path = directory / name / f"{(number := number + 1)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            to_pil_image(image).save(path)
+    found = load(Settings(data=f"folder:{directory}", home=tmp_path / "home"), until=time.perf_counter())
+    whole = [
+        int(part.labels.bincount(minlength=3)[1:].sum()) for part in (found.train, found.val, found.test)
+    ]
+    assert sum(whole) == 13 and len(found.train) < 600 and set(found.train.labels.tolist()) == {0, 1, 2}
+
+
+def test_weights_that_are_none_have_no_plan():
+    with pytest.raises(ArgumentError, match="take imagenet, builtin or a file"):
+        planning.fit_in(1, splits(), weights="none")

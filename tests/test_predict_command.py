@@ -143,3 +143,15 @@ def test_names_that_are_no_utf_8_come_back_from_the_table(saved, folder, tmp_pat
     path = Path("caf\udce9.png")  # as Python reads the Latin-1 name of a file
     list(write_csv(tmp_path / "t.csv", [(path, classifier.predict(folder / "a.png"))], classifier.classes))
     assert "caf\udce9.png" in (tmp_path / "t.csv").read_text(encoding="utf-8", errors="surrogateescape")
+
+
+@pytest.mark.parametrize("kind", ["a folder", "an image", "the checkpoint"])
+def test_a_table_takes_the_place_of_nothing_else(kind, saved, folder, capsys, tmp_path):
+    image = folder / "a.png"
+    (tmp_path / "there").mkdir()
+    target = {"a folder": tmp_path / "there", "an image": image, "the checkpoint": saved}[kind]
+    before = None if target.is_dir() else target.read_bytes()
+    assert main(["predict", str(saved), str(image), "--csv", str(target)]) == 2
+    said = capsys.readouterr()
+    assert f"--csv {target} cannot be written: it is " in said.err and said.out == ""
+    assert target.is_dir() or target.read_bytes() == before

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from resnet_course import recipes
-from resnet_course.recipes import FULL, LAPTOP, ORIGINAL, RECIPES, Recipe
+from resnet_course.recipes import FULL, LAPTOP, ORIGINAL, RECIPES, Recipe, RecipeError
 
 
 def test_original_is_the_published_recipe():
@@ -86,3 +86,8 @@ def test_a_strategy_looks_more_often_at_few_images(name):
     fixed["layer4 in two epochs"] = 2
     assert epochs == ([fixed[name]] * 3 if name in fixed else [8, 4, 2])
     assert recipes.strategy(name, 100).train_from == recipes.STRATEGIES[name].train_from
+
+
+def test_features_are_not_mixed():
+    with pytest.raises(RecipeError, match="take cached_views 0, or mix 'none'"):
+        replace(LAPTOP, mix="mixup")

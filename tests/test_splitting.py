@@ -14,6 +14,7 @@ from resnet_course.data import load
 from resnet_course.data.groups import group_function
 from resnet_course.data.rows import DataError
 from resnet_course.settings import Settings
+from resnet_course.training import checkpoint
 
 
 def photograph(path: Path, seed: int) -> Path:
@@ -330,3 +331,49 @@ def test_resume_names_the_settings_that_differ(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert train(tree, tmp_path / "out", "--resume", "--seed", "5") == 2
     assert "cannot be resumed: seed was 0, and now it is 5; give the same settings" in capsys.readouterr().err
+
+
+def test_a_table_may_say_more_of_the_path_than_the_folder_or_less(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "path,day\nimages/cat/1.png,monday\nimages/dog/1.png,friday\n2.png,sunday\n", encoding="utf-8"
+    )
+    group = group_function(f"{table}:day")
+    assert [group(path) for path in ("cat/1.png", "dog/1.png", "train/dog/1.png")] == [
+        "monday",
+        "friday",
+        "friday",
+    ]
+    assert group("cat/2.png") == "sunday", "the table says less"
+    with pytest.raises(DataError, match=r"no row for the image cow/1\.png"):
+        group("cow/1.png")
+
+
+def test_a_name_alone_is_no_match_where_both_say_the_folder(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("path,day\ndog/1.png,friday\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"no row for the image cat/1\.png"):
+        group_function(f"{table}:day")("cat/1.png")
+
+
+def test_rows_that_are_cut_short_are_told(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("session,file\nA,1.png\nB\n", encoding="utf-8")
+    assert group_function(f"{table}:session")("1.png") == "A"
+    table.write_text("file,session\n1.png,A\n2.png\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"has no session for the image 2\.png"):
+        group_function(f"{table}:session")
+
+
+@pytest.mark.slow
+def test_a_share_that_was_asked_for_stays_a_test_even_for_few(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    tree = make(tmp_path / "t", {"cat": 40, "dog": 40})
+    common = ["train", "--recipe", "few", "--data", f"folder:{tree}", "--weights", "builtin", "--epochs", "1"]
+    for share, learned in ((["--test-share", "0.3"], False), ([], True)):
+        out = tmp_path / f"out {learned}"
+        assert main([*common, "--out", str(out), *share]) == 0
+        before = sides(tree, tmp_path / "home", **({"test_share": 0.3} if share else {}))
+        tests = sum(side == "test" for side in before.values())
+        digests = checkpoint.load(out / "best.pt").digests
+        assert tests > 5 and len(digests) == 80 - (0 if learned else tests)

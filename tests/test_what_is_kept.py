@@ -7,6 +7,7 @@ import torch
 from parameters import some_are_slow
 
 from resnet_course.common.errors import ArgumentError
+from resnet_course.common.tensors import CheckpointError
 from resnet_course.evaluation import evaluate
 from resnet_course.machine import Engine
 from resnet_course.recipes import ORIGINAL, REDUCED
@@ -126,3 +127,19 @@ def test_a_head_that_is_no_linear_layer_is_refused(sets):
     model.fc = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.Linear(8, 2))
     with pytest.raises(ArgumentError, match="not a single linear layer"):
         fit(model, *sets, replace(PROBED, train_from="all"))
+
+
+def test_another_network_does_not_take_the_place_of_the_one_that_is_resumed(sets, tmp_path):
+    out = tmp_path / "run"
+    fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1), out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(CheckpointError, match=r"holds another network .* give the same weights"):
+        fit(resnet18(2, width=16), *sets, replace(REDUCED, epochs=1), out, resume=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_what_the_weights_had_seen_is_not_forgotten_at_a_resume(sets, tmp_path):
+    out = tmp_path / "run"
+    fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1), out, seen=("d1gest",))
+    fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1), out, resume=True)
+    assert all("d1gest" in checkpoint.load(out / name).digests for name in ("best.pt", "last.pt"))

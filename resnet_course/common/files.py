@@ -115,6 +115,15 @@ def why_not_writable(folder: str | os.PathLike) -> str | None:
     return None
 
 
+def why_not_replaceable(path: Path) -> str | None:
+    """Why a file that is there cannot be replaced, in words; None if it can. On Windows it may be open."""
+    try:
+        with path.open("r+b"):
+            return None
+    except OSError as error:
+        return in_words(error)
+
+
 def in_words(error: OSError) -> str:
     """What went wrong, without the file's name and a number."""
     return FULL.get(error.errno) or error.strerror or str(error)
@@ -169,6 +178,28 @@ def locked(path: str | os.PathLike, timeout: float | None = None) -> Iterator[bo
             lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout - NOTICE_AFTER))
     try:
         yield lock.is_locked
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def only_one(path: str | os.PathLike) -> Iterator[bool]:
+    """Yields whether no other thread and no other process is within `only_one(path)`: it does not wait.
+
+    Where the file system knows no locks nobody can tell, and it is True. The lock is a hidden file beside
+    `path`, which may stay; that of a process that dies ends with it.
+    """
+    path, free = Path(path), True
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        free = False
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield free
     finally:
         lock.release()
 

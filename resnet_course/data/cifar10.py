@@ -77,20 +77,7 @@ def load(home: Path, *, patience: float | None = None) -> tuple[ImageSet, ImageS
     folder, archive = root / CIFAR10.base_folder, root / CIFAR10.filename
     if official := _read(root):
         return official
-    mirrors = MIRRORS
-    if patience is not None and not archive.is_file():
-        mirrors = answering(MIRRORS, patience, home)
-    # The archive stays after it is unpacked: it repairs the folder without a network, and one that
-    # was put here by hand is not ours to delete.
-    download(
-        mirrors,
-        archive,
-        size=SIZE,
-        checksum=f"md5:{MD5}",
-        by_hand=f"By hand: fetch one of these with a browser and put it, as {archive.name}, into {root}:\n  "
-        + "\n  ".join(MIRRORS),
-        patient=patience is None,
-    )
+    fetch_archive(home, patience=patience)
     with locked(folder):
         if official := _read(root):  # another process has unpacked it
             return official
@@ -101,6 +88,29 @@ def load(home: Path, *, patience: float | None = None) -> tuple[ImageSet, ImageS
     if official is None:
         raise DownloadError(f"{folder} is damaged although it was just unpacked; delete it and {archive}")
     return official
+
+
+def fetch_archive(home: Path, *, patience: float | None = None) -> Path:
+    """Download the archive, unless it is there, whole. patience: as in `load`. Raises DownloadError.
+
+    It stays after it is unpacked: it repairs the folder without a network, and one that was put here by hand
+    is not ours to delete.
+    """
+    from torchvision.datasets import CIFAR10
+
+    archive = home / "data" / CIFAR10.filename
+    mirrors = MIRRORS if patience is None or archive.is_file() else answering(MIRRORS, patience, home)
+    by_hand = (
+        f"By hand: fetch one of these with a browser and put it, as {archive.name}, into {archive.parent}:"
+    )
+    return download(
+        mirrors,
+        archive,
+        size=SIZE,
+        checksum=f"md5:{MD5}",
+        by_hand="\n  ".join([by_hand, *MIRRORS]),
+        patient=patience is None,
+    )
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -25,6 +25,8 @@ from resnet_course.data.store import File, Stored, count_in_time, stored_images
 
 SHORTER_SIDE = 256  # pixels of a photograph's shorter side that are kept
 LARGEST_SQUARE = 64  # pixels a side up to which squares of one size are no photographs
+ENOUGH = 3  # images of a class without which it cannot be learned, chosen by and tested
+LEAST = 10  # images of a class that are read where the time is too short for all
 SAMPLE = 100  # how many images, or a few more, decide the size of the squares
 
 
@@ -69,9 +71,10 @@ def load_split(
 
     known = dict(zip(files, labels, strict=True))
     count = count_in_time(directory, split, files, shorter_side, home, until)
+    count = max(count, sum(min(size, ENOUGH) for size in Counter(labels).values()))
     if count < len(files):
         say(f"{directory}: {count:,} of {len(files):,} images are read; for all the time is too short.")
-        drawn = draw_stratified(torch.tensor(labels), len(classes), count, seed=0)
+        drawn = draw_stratified(torch.tensor(labels), len(classes), count, seed=0, least=LEAST)
         files = [files[place] for place in drawn.tolist()]
     stored = stored_images(directory, split, files, shorter_side, home)
     if stored.unreadable:

@@ -47,6 +47,11 @@ def group_function(setting: str) -> Group:
     return group
 
 
+def _ends(parts: tuple[str, ...]) -> list[str]:
+    """All ends of a path, the whole first: a/b/c, b/c, c."""
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
 def _from_table(table: Path, column: str) -> Group:
     try:
         text = table.read_text(encoding="utf-8-sig")
@@ -61,20 +66,25 @@ def _from_table(table: Path, column: str) -> Group:
             f"{table} has the columns {', '.join(columns) or 'none'}; it needs {column!r} and one for the "
             f"images, called one of: {', '.join(PATH_COLUMNS)}"
         )
-    groups: dict[str, str] = {}
-    ambiguous: set[str] = set()
+    groups: dict[str, str] = {}  # by every end of a path in the table
+    ambiguous, bare = set(), set()
     for row in rows:
-        path = PurePosixPath(_spelled(row[paths]).replace("\\", "/"))
-        for key in {str(path), path.name}:
+        if not row[paths]:
+            continue
+        if not row[column]:
+            raise DataError(f"{table} has no {column} for the image {row[paths]}; give every image one")
+        parts = PurePosixPath(_spelled(row[paths]).replace("\\", "/")).parts
+        bare.update(parts if len(parts) == 1 else ())
+        for key in _ends(parts):
             if groups.setdefault(key, row[column]) != row[column]:
                 ambiguous.add(key)
 
     def group(path: str) -> str:
-        # The table may say more of the path than we know, or less: the longest end that both have decides.
+        # The table may say more of the path than we know, or less: the longest end that both have decides. A
+        # name alone does not, where both say in which folder: dog/1.jpg is not cat/1.jpg.
         parts = PurePosixPath(_spelled(path)).parts
-        for start in range(len(parts)):
-            key = "/".join(parts[start:])
-            if key in groups and key not in ambiguous:
+        for key in _ends(parts):
+            if key in groups and key not in ambiguous and ("/" in key or len(parts) == 1 or key in bare):
                 return groups[key]
         raise DataError(f"{table} has no row for the image {path}, or rows with different groups")
 

@@ -226,12 +226,22 @@ def draw_per_class(labels: Tensor, counts: list[int], seed: int) -> Tensor:
     return torch.cat(chosen).sort().values
 
 
-def draw_stratified(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
-    """Sorted indices of `count` images, the classes in their proportions (largest remainder first)."""
+def draw_stratified(labels: Tensor, num_classes: int, count: int, seed: int, least: int = 1) -> Tensor:
+    """Sorted indices of `count` images, the classes in their proportions (largest remainder first).
+
+    least: of every class at least so many, or all that it has, at the cost of the largest classes; fewer,
+        where `count` is too small for that.
+    """
     exact = torch.bincount(labels, minlength=num_classes) * count  # in units of 1 / len(labels) images
     counts = exact // len(labels)
     by_remainder = (exact % len(labels)).argsort(descending=True, stable=True)
     counts[by_remainder[: count - int(counts.sum())]] += 1
+    sizes = torch.bincount(labels, minlength=num_classes)
+    while int((floor := sizes.clamp(max=least)).sum()) > count:
+        least -= 1
+    counts = torch.maximum(counts, floor)
+    for _ in range(int(counts.sum()) - count):
+        counts[(counts - floor).argmax()] -= 1
     return draw_per_class(labels, counts.tolist(), seed)
 
 

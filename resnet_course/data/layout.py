@@ -21,7 +21,7 @@ SPLIT_NAMES = {
 }  # train, Training, training_set, test-images, valid; but not "test tube"
 # What systems, network drives and programs for photographs leave behind: thumbnails, previews, deleted files.
 LEFT_BEHIND = re.compile(
-    r"\..*|__MACOSX|@eaDir|@__thumb|#recycle|#snapshot|@Recycle|@Recently-Snapshot|@tmp|\$RECYCLE\.BIN|RECYCLER?"
+    r"\..*|__MACOSX|@eaDir|@__thumb|#recycle|#snapshot|@Recycle|@Recently-Snapshot|@tmp|\$RECYCLE\.BIN|RECYCLE[RD]"
     r"|System Volume Information|lost\+found|FOUND\.\d{3}|Network Trash Folder|Temporary Items|\$Trash"
     r"|TheVolumeSettingsFolder|_gsdata_|iPod Photo Cache|BridgeCache|pwg_representative|ZbThumbnail.*"
     r"|.*\.lrdata|.*\.lrcat-data|.*\.aplibrary|.*\.photoslibrary|.*\.cocatalogdb|CaptureOne|SYNOFILE_THUMB_.*"
@@ -59,7 +59,7 @@ def find_splits(directory: Path) -> dict[str, Classes]:
             both = f"{twin.name} and {folder.name}"
             raise DataError(f"{directory} has two folders for the split {split}: {both}; keep one of them")
     splits = {split: folder for folder, split in nested.items()}
-    others = [folder for folder in folders if folder not in nested and _holds_images(folder)]
+    others = [folder for folder in folders if folder not in nested and _holds_images(folder, deep=True)]
     unclear = [folder.name for folder in others if folder not in named]
     if unclear and len(nested) == 1:
         only = next(iter(nested)).name
@@ -74,7 +74,8 @@ def passed_over(directory: Path, splits: dict[str, Classes]) -> list[str]:
     """Folders of a directory that hold images, and are neither splits nor classes."""
     used = {path for classes in splits.values() for paths in classes.values() for path in paths}
     used |= {path.parent for path in used}
-    return [folder.name for folder in _subfolders(directory) if folder not in used and _holds_images(folder)]
+    others = [folder for folder in _subfolders(directory) if folder not in used]
+    return [folder.name for folder in others if _holds_images(folder, deep=True)]
 
 
 def _below_the_classes(directory: Path, folders: list[Path]) -> dict[str, Classes]:

@@ -43,7 +43,10 @@ def load(settings: Settings, group: Group | None = None, until: float = math.inf
         splits, reason = _folder_splits(settings, None, group, until), "as you asked"
     else:
         splits, reason = LOADERS[_source(settings)](settings)
-    sizes = f"{len(splits.train):,} train, {len(splits.val):,} validation, {len(splits.test):,} test images"
+    test = f"{len(splits.test):,} test images"
+    if until < math.inf and settings.folder and "test" in folder.split_names(_directory(settings)):
+        test = "test images, which are not read now, to save time"
+    sizes = f"{len(splits.train):,} train, {len(splits.val):,} validation, {test}"
     say(f"Data: {splits.train.name} ({reason}); {len(splits.train.classes)} classes, {sizes}.")
     return splits
 
@@ -59,7 +62,7 @@ def load_split(settings: Settings, split: str, stored_size: int | None = None) -
     if _source(settings) != "folder":
         return getattr(load(settings), split)
     directory = _directory(settings)
-    if split != "train" and (directory / split).is_dir():
+    if split != "train" and split in folder.split_names(directory):
         return folder.load_split(directory, split, settings.home, stored_size, settings.shorter_side)
     return getattr(_folder_splits(settings, stored_size), split)
 

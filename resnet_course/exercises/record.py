@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_course import __version__
-from resnet_course.common.console import print_escaped
+from resnet_course.common.console import print_escaped, printable
 from resnet_course.common.errors import CourseError
 from resnet_course.common.files import write_atomically
 from resnet_course.exercises import progress
@@ -58,7 +58,7 @@ def content(name: str = "") -> dict[str, Any]:
 
 def write(path: Path | str, name: str = "") -> None:
     """Write the record of this home folder as one HTML page. Raises OSError if it cannot be written."""
-    write_atomically(Path(path), lambda file: file.write(_page(content(name)).encode()))
+    write_atomically(Path(path), lambda file: file.write(printable(_page(content(name))).encode()))
     print_escaped(f"written: {path}")
 
 

@@ -50,6 +50,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def is_first() -> bool:
+    """Whether this process is the one with 0, or alone: also where no process group is open any more."""
+    return not launched() or _number("RANK", 0) == 0
+
+
 def local_world_size() -> int:
     """How many of them share this machine."""
     return _number("LOCAL_WORLD_SIZE", 1) if launched() else 1

@@ -115,6 +115,9 @@ def _images(
         split, note = "val", "There is no test split. The best epoch was chosen by val, so this flatters."
         say(note)
         loaded = load_split(settings, split, saved.stored_size).in_classes(saved.classes)
+    if split in ("train", "val") and not note:
+        seen = {"train": "The network learned from these images", "val": "The best epoch was chosen by them"}
+        note = f"{seen[split]}, so this is no test."
     split, unseen = split or ("test" if whole is None else report.UNSEEN), loaded
     for each in judged:
         unseen = each.unseen(unseen)
@@ -171,7 +174,7 @@ def compared_in_words(found: dict[str, Any], shown: int = 10) -> str:
         ends = found[name]["interval"]
         accuracy = found[name]["accuracy"]
         lines.append(f"{name:6} {accuracy:.2%}, 95% interval {ends[0]:.2%} to {ends[1]:.2%}")
-    verdict = "no difference beyond chance" if low <= 0 <= high else "more than chance"
+    verdict = "more than chance" if found["p_value"] < 0.05 else "no difference beyond chance"
     points = f"{100 * found['difference']:+.2f} points, 95% interval {100 * low:+.2f} to {100 * high:+.2f}"
     lines.append(
         f"second minus first: {points}; {verdict} (McNemar's exact test: p = {found['p_value']:.3f})"

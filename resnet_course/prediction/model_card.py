@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
+from resnet_course.common.console import printable
 from resnet_course.common.files import write_atomically
 from resnet_course.evaluation import Predictions, ece_without_error, with_temperature
 from resnet_course.evaluation.predictions import wilson_interval
@@ -12,7 +14,9 @@ from resnet_course.evaluation.report import described
 from resnet_course.prediction.judging import Judged
 from resnet_course.training.checkpoint import Checkpoint
 
-NOT_STATED = "Not stated. Say for which images and decisions it is meant, for whom, and for which not."
+NOT_STATED = (
+    "Not stated. Say with --intended-use for which images and decisions it is meant, and for which not."
+)
 
 
 def write_model_card(
@@ -20,7 +24,7 @@ def write_model_card(
 ) -> Path:
     """Write model_card.md into a folder, whole or not at all, and return its path. Raises OSError."""
     text = model_card(saved, path, judged, intended_use)
-    return write_atomically(folder / "model_card.md", lambda file: file.write(text.encode()))
+    return write_atomically(folder / "model_card.md", lambda file: file.write(printable(text).encode()))
 
 
 def model_card(saved: Checkpoint, path: Path, judged: Judged, intended_use: str = "") -> str:
@@ -37,12 +41,17 @@ def model_card(saved: Checkpoint, path: Path, judged: Judged, intended_use: str 
         "Intended use": [intended_use.strip() or NOT_STATED],
         "What it learned from": _training(saved),
         "How good it was found": _figures(predictions, judged.split, saved.threshold),
-        "Where that ends": _limits(predictions, judged.note),
+        "Where that ends": _limits(predictions, judged.note, saved.threshold),
     }
-    text = [f"# Model card: {path.name}"]
+    text = [f"# Model card: {_plain(path.name)}"]
     for title, lines in parts.items():
         text += ["", f"## {title}", "", *lines]
     return "\n".join(text) + "\n"
+
+
+def _plain(name: str) -> str:
+    """A name as text of one line: what Markdown or HTML would take for its own is escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|&~-])", r"\\\1", " ".join(name.split()))
 
 
 def _network(saved: Checkpoint, path: Path) -> list[str]:
@@ -54,7 +63,7 @@ def _network(saved: Checkpoint, path: Path) -> list[str]:
     architecture = ", ".join(f"{name} {value}" for name, value in saved.architecture.items())
     return [
         f"- Architecture: {architecture}; {count:,} parameters",
-        f"- Classes, in the order of the outputs: {', '.join(saved.classes)}",
+        f"- Classes, in the order of the outputs: {', '.join(map(_plain, saved.classes))}",
         f"- Input: RGB; the shorter side scaled to {saved.stored_size} pixels, the middle square, scaled to "
         f"{recipe.image_size} × {recipe.image_size}; normalised by mean {mean} and standard deviation {std}",
         f"- Output: softmax of the logits (views: {recipe.test_views}) divided by temperature "
@@ -66,13 +75,16 @@ def _network(saved: Checkpoint, path: Path) -> list[str]:
 
 def _training(saved: Checkpoint) -> list[str]:
     recipe = saved.recipe
-    files = (
-        f"{len(saved.digests):,} files, learned from or chosen by" if saved.digests else "files not recorded"
+    seen = f"{len(saved.digests):,} files, learned from or chosen by"
+    epoch = f"the weights are of epoch {saved.metrics['best_epoch']}" if "best_epoch" in saved.metrics else ""
+    facts = (
+        f"{recipe.name}, {recipe.all_epochs} epochs planned",
+        epoch,
+        f"from {recipe.train_from} on, augmentation {recipe.augmentation}, seed {recipe.seed}",
     )
     lines = [
-        f"- Images: {saved.dataset}; {files}",
-        f"- Recipe: {recipe.name}, {recipe.all_epochs} epochs in all, from {recipe.train_from} on, "
-        f"augmentation {recipe.augmentation}, seed {recipe.seed}",
+        f"- Images: {_plain(saved.dataset)}; {seen if saved.digests else 'files not recorded'}",
+        f"- Recipe: {', '.join(filter(None, facts))}",
     ]
     if saved.digests:  # the same images in any order give the same digest
         together = hashlib.sha256("\n".join(sorted(saved.digests)).encode()).hexdigest()
@@ -83,7 +95,7 @@ def _training(saved: Checkpoint) -> list[str]:
 def _figures(predictions: Predictions, split: str, threshold: float | None) -> list[str]:
     low, high = predictions.interval()
     lines = [
-        f"On {predictions.dataset}, {described(split)}, {len(predictions):,} images:",
+        f"On {_plain(predictions.dataset)}, {described(split)}, {len(predictions):,} images:",
         "",
         f"- Accuracy {predictions.accuracy:.1%}, 95% confidence interval {low:.1%} to {high:.1%}",
         f"- Expected calibration error {predictions.ece():.3f}; a network without any shows "
@@ -105,22 +117,21 @@ def _figures(predictions: Predictions, split: str, threshold: float | None) -> l
         if count:
             low, high = wilson_interval(right, count)
             shown = f"{right / count:.1%} | {low:.1%} to {high:.1%}"
-        cell = " ".join(name.split()).replace("|", "\\|")  # a bar would end it
-        lines.append(f"| {cell} | {count:,} | {shown} |")
+        lines.append(f"| {_plain(name)} | {count:,} | {shown} |")
     return lines
 
 
-def _limits(predictions: Predictions, note: str) -> list[str]:
+def _limits(predictions: Predictions, note: str, threshold: float | None) -> list[str]:
     few = [
-        name
+        _plain(name)
         for label, name in enumerate(predictions.classes)
         if int((predictions.labels == label).sum()) < 30
     ]
     lines = [
         "- The figures hold for images like those above, and for no others: another camera, light or place "
         "is another experiment.",
-        "- An image of none of its classes is given one of them, unless that is less probable than the "
-        "threshold.",
+        "- An image of none of its classes is given one of them"
+        + ("." if threshold is None else ", unless that is less probable than the threshold."),
         "- The intervals cover the luck of the images, and not that of another training.",
     ]
     if few:

@@ -16,6 +16,7 @@ from resnet_course.common.errors import ArgumentError
 from resnet_course.common.files import write_atomically
 
 ROUNDED = ("Conv", "Gemm", "Add", "Relu", "MaxPool")  # what is left keeps 32 bits: resizing, softmax
+NEEDED = ("onnx", "onnxruntime")
 BATCH = 16  # images that run at once
 
 
@@ -30,8 +31,8 @@ def quantize_onnx(exported: str | os.PathLike, squares: Tensor, path: str | os.P
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", 2018, https://arxiv.org/abs/1712.05877.
     """
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise ArgumentError("8 bits take onnxruntime, which is not installed; install resnet-course[onnx]")
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise ArgumentError(f"8 bits take {', '.join(missing)}, not installed; install resnet-course[onnx]")
     if not len(squares):
         raise ArgumentError("squares is empty; the ranges are found on some dozens of training images")
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
@@ -54,6 +55,7 @@ def quantize_onnx(exported: str | os.PathLike, squares: Tensor, path: str | os.P
             rounded,
             Batches(),
             per_channel=True,
+            reduce_range=True,  # AVX2 adds products in 16 bits, which weights of all 8 bits overflow
             op_types_to_quantize=list(ROUNDED),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from resnet_course.common.files import write_atomically
+from resnet_course.common.files import why_not_replaceable, why_not_writable, write_atomically
 from resnet_course.common.places import expanded
-from resnet_course.data.layout import find_images
+from resnet_course.data.layout import find_images, format_of
 from resnet_course.data.reading import ImageError
 from resnet_course.prediction.classifier import Prediction
+from resnet_course.settings import SettingsError
 
 Answer = tuple[Path, Prediction | ImageError]
 
@@ -32,6 +33,23 @@ def images_of(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
         else:
             empty.append(f"{path}: this folder has no images")
     return images, empty
+
+
+def check_target(option: str, target: Path, inputs: Iterable[Path]) -> None:
+    """Raise SettingsError, before work is spent, if a file cannot be written or is one of the inputs."""
+    reason = why_not_writable(target.absolute().parent)
+    if target.is_dir():
+        reason = "it is a folder; give the name of a file"
+    elif target.exists() and (_is_one_of(target, inputs) or format_of(target)):
+        reason = "it is an image or another input, which would be lost; give another name"
+    elif target.exists():
+        reason = why_not_replaceable(target)
+    if reason:
+        raise SettingsError(f"{option} {target} cannot be written: {reason}")
+
+
+def _is_one_of(target: Path, inputs: Iterable[Path]) -> bool:
+    return any(each.exists() and each.samefile(target) for each in inputs)
 
 
 def write_csv(path: Path, answers: Iterable[Answer], classes: Sequence[str]) -> Iterator[Answer]:

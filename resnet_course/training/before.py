@@ -11,16 +11,21 @@ from torch import nn
 from resnet_course.common.console import say
 from resnet_course.common.tensors import CheckpointError
 from resnet_course.data.images import LabelledSet
+from resnet_course.recipes import Recipe
+from resnet_course.settings import WEIGHTS_SOURCES
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
 
 
 def checkpoint_before(weights: str | os.PathLike | None) -> Checkpoint | None:
     """The checkpoint of the course that weights come from; None if they come from elsewhere."""
-    if weights is None or not Path(weights).is_file():
+    if weights is None or str(weights) in WEIGHTS_SOURCES:
+        return None
+    path = Path(weights).expanduser()
+    if not path.is_file():
         return None
     try:
-        return checkpoint.load(weights)
+        return checkpoint.load(path)
     except CheckpointError:  # a state dict, which `transfer.load_weights` reads
         return None
 
@@ -51,21 +56,26 @@ def take_over_head(model: nn.Module, classes: tuple[str, ...], before: Checkpoin
 
 
 def go_on_from(
-    weights: str | os.PathLike | None, model: nn.Module, classes: tuple[str, ...], val: LabelledSet
+    weights: str | os.PathLike | None, model: nn.Module, train: LabelledSet, val: LabelledSet, recipe: Recipe
 ) -> tuple[str, ...]:
     """Take over what a checkpoint of the course knows beyond its trunk, and say what; else do nothing.
 
-    weights: where the model's trunk comes from. model: with a linear head `fc`. classes: in the order of its
-    outputs. val: the validation images; how many of them the earlier network has seen is said.
+    weights: where the model's trunk comes from. model: with a linear head `fc` for the classes of train.
+    train, val: how many of the images that judge the training the earlier network has seen is said.
+    recipe: one that starts with a linear probe makes the head anew.
     Returns the digests of the files that it has learned from or was chosen by.
     """
     if not (before := checkpoint_before(weights)):
         return ()
-    take_over_head(model, classes, before)
-    seen = len(val) - len(val.without(before.digests))
+    if any(phase.head == "linear_probe" for phase in recipe.phases):
+        say(f"Going on from a network of {before.dataset}; its head is made anew, as a linear probe.")
+    else:
+        take_over_head(model, train.classes, before)
+    judging, what = (val, "validation") if len(val) else (train, "cross-validation")
+    seen = len(judging) - len(judging.without(before.digests))
     if seen:
         say(
-            f"{seen:,} of {len(val):,} validation images were among those that it learned from or was chosen "
-            "by, so validation may flatter."
+            f"{seen:,} of {len(judging):,} images for {what} were among those that it learned from or was "
+            f"chosen by, so {what} may flatter."
         )
     return before.digests

@@ -60,7 +60,7 @@ class RunFolder:
         val: LabelledSet,
         seen: Collection[str] = (),
     ) -> None:
-        self.path, self.recipe, self.train = path, recipe, train
+        self.path, self.model, self.recipe, self.train = path, model, recipe, train
         self.digests = tuple(sorted({*train.digests, *val.digests, *seen}))
         # Features have a content of their own, but their images may be sent through the trunk anew.
         self.identity = [train.identity(), val.identity()]
@@ -131,11 +131,17 @@ class RunFolder:
                     f"{path} cannot be resumed: {_difference(what, was, now)}; give the same settings, or "
                     "another --out"
                 )
+        if difference := architecture.compare(saved.state_dict, self.model.state_dict()):
+            raise CheckpointError(
+                f"{path} cannot be resumed: it holds another network ({difference}); give the same weights, "
+                "or another --out"
+            )
         if training.get("identity", self.identity) != self.identity:
             raise CheckpointError(
                 f"{path} cannot be resumed: it was trained or validated on other images, or on the same with "
                 "other labels; give the same data, or another --out"
             )
+        self.digests = tuple(sorted({*self.digests, *saved.digests}))  # what its weights had seen, too
         # A file of the first format has no best weights in it.
         best = training["best"] if "best" in training else checkpoint.load(self.path / "best.pt").state_dict
         return Progress(tuple(training["history"]), saved.state_dict, best or saved.state_dict, training)

@@ -89,6 +89,8 @@ def chosen_by(entry: Mapping[str, float]) -> str:
     """
     names = ("val_accuracy", "folds", "val_images")
     accuracy, folds, images = (entry.get(name, entry.get(f"best_{name}", 0)) for name in names)
+    if not folds and not images:
+        return f"accuracy {accuracy:.2%} on the images that the epoch was chosen by"
     if not folds and images < CALIBRATES:
         return f"validation accuracy {accuracy:.2%}; to calibrate the confidence takes {CALIBRATES} images"
     if not folds:

@@ -19,9 +19,15 @@ def learning_and_choosing(splits: Splits, recipe: Recipe) -> tuple[ImageSet, Ima
 
     A recipe whose head starts as a linear probe is for few images, of which every one counts: it learns from
     those too that the loader had set aside, and a set that is empty then is replaced by cross-validation.
-    A recipe with the flaw `select_on_test` learns from both and chooses on test.
+    A recipe with the flaw `select_on_test` learns from both and chooses on test; raises DataError if that
+    is empty.
     """
     if recipe.select_on_test:
+        if not len(splits.test):
+            raise DataError(
+                f"the recipe {recipe.name} chooses its epoch on the test split, and {splits.train.name} has "
+                "none; add --test-share 0.2, or take another recipe"
+            )
         return concatenate(splits.train, splits.val), splits.test
     if recipe.head == "linear_probe":
         return _with_set_aside(splits)

@@ -7,7 +7,7 @@ import sys
 import venv
 import zipfile
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -39,19 +39,27 @@ def fetch(name, path):
                 raise SystemExit(f"{name} broke off; run the same command again")
     except HTTPError:
         return False
+    except URLError as error:
+        raise SystemExit(f"{ADDRESS} does not answer ({error.reason}); run the same command again") from None
     unfinished.replace(path)
     return True
 
 
+def notebooks_in(path):
+    """What each notebook of an archive holds, by its name; nothing where there is no archive."""
+    if not path.exists():
+        return {}
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if name.endswith(".ipynb")}
+
+
 (FOLDER / "home" / "data").mkdir(parents=True, exist_ok=True)
 print("fetching the course …")
-before = {}  # the notebooks as they were handed out the last time
-if (FOLDER / "course.zip").exists():
-    with zipfile.ZipFile(FOLDER / "course.zip") as archive:
-        before = {name: archive.read(name) for name in archive.namelist() if name.endswith(".ipynb")}
-    (FOLDER / "course.zip").unlink()  # it may have changed
-fetch("course.zip", FOLDER / "course.zip")
-with zipfile.ZipFile(FOLDER / "course.zip") as archive:
+course, new_course = FOLDER / "course.zip", FOLDER / "course.new.zip"
+new_course.unlink(missing_ok=True)
+fetch("course.zip", new_course)
+before = notebooks_in(course)  # as they were handed out the last time
+with zipfile.ZipFile(new_course) as archive:
     new = [
         name
         for name in archive.namelist()
@@ -60,6 +68,7 @@ with zipfile.ZipFile(FOLDER / "course.zip") as archive:
         or (FOLDER / name).read_bytes() == before.get(name)  # a notebook that the learner has changed stays
     ]
     archive.extractall(FOLDER, new)
+new_course.replace(course)  # last: after a break the notebooks are compared with the old one again
 print("installing the packages …")
 environment = FOLDER / ".venv"
 python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

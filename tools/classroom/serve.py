@@ -69,8 +69,14 @@ def _write_course(file) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in LEARNERS_NEED:
             for path in sorted([COURSE / name, *(COURSE / name).rglob("*")]):
-                if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
-                    archive.write(path, path.relative_to(COURSE))
+                own = path.relative_to(COURSE)  # JupyterLab's .ipynb_checkpoints hold what the teacher solved
+                if path.is_file() and not any(part == "__pycache__" or part[0] == "." for part in own.parts):
+                    archive.write(path, own)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as content:
+        write_atomically(target, lambda file: shutil.copyfileobj(content, file))
 
 
 def _gather_pictures(path: Path) -> None:
@@ -79,7 +85,9 @@ def _gather_pictures(path: Path) -> None:
     if not path.exists():
         try:
             cifar10.load(settings.home, patience=settings.patience)
-            shutil.copy(archive, path)
+            if not archive.is_file():  # it came unpacked
+                cifar10.fetch_archive(settings.home, patience=settings.patience)
+            _copy(archive, path)
         except (CourseError, OSError) as error:
             print(f"without CIFAR-10, so that learners work on drawn shapes or their own pictures: {error}")
 
@@ -89,7 +97,7 @@ def _gather_weights(path: Path) -> None:
     if not path.exists():
         try:
             load_weights("imagenet" if source == "auto" else source)
-            shutil.copy(source if Path(source).is_file() else imagenet_path(), path)
+            _copy(Path(source) if Path(source).is_file() else imagenet_path(), path)
         except (CourseError, OSError) as error:
             print(f"without ImageNet's weights, so that learners have the built-in ones: {error}")
 

@@ -18,6 +18,7 @@ from resnet_course.training.planning.plan import Plan, Planner, what_the_table_s
 from resnet_course.training.sets import say_balance
 from resnet_course.transfer import apply_recipe, build_model
 
+WIDTH = 64  # of the networks that the table was measured with
 TO_WRITE = 3.0  # seconds that are kept for writing the files
 
 
@@ -48,24 +49,30 @@ def fit_in(
     minutes: above 0. out: as in `fit`. weights: as in `build_model`. seed: of drawing and training.
     began: when the minutes began, in seconds of `time.perf_counter`; None: now.
     home: where features are kept; None: the home folder of the settings.
-    Raises ArgumentError for minutes that are no positive number, PlanError for too few, and what
-    `build_model` and `fit` raise.
+    Raises ArgumentError for minutes that are no positive number and for weights that are none, PlanError for
+    too few minutes, and what `build_model` and `fit` raise.
     """
     if not 0 < minutes < float("inf"):
         raise ArgumentError(f"minutes is {minutes!r}; it must be a number above 0")
+    if weights == "none":
+        raise ArgumentError(
+            "weights is 'none', and every plan keeps some layers as they are, which are random then; take "
+            "imagenet, builtin or a file"
+        )
     began = time.perf_counter() if began is None else began
     train, val = all_that_may_learn(splits)
     with seeded(seed):
         model = build_model(len(train.classes), weights, dropout=0.0)
-    seen = go_on_from(weights, model, train.classes, val)
     end = began + 60 * minutes - TO_WRITE
     left = end - time.perf_counter()
     planner = Planner(len(train), len(train.classes), len(val), model.width, seed, left)
     chosen = planner.plan(end - time.perf_counter())
-    say(f"Plan for {format_duration(60 * minutes)}: {chosen}. {what_the_table_says(chosen)}.")
+    known = f" {what_the_table_says(chosen)}." if model.width == WIDTH else ""  # not of the built-in ones
+    say(f"Plan for {format_duration(60 * minutes)}: {chosen}.{known}")
     train = train.limit(chosen.images, seed)
     val = val.limit(chosen.validation_images, seed) if chosen.validation_images else val
     say_balance(train, val)
+    seen = go_on_from(weights, model, train, val, chosen.recipe)
     apply_recipe(model, chosen.recipe.phases[0])
     history = fit(model, train, val, chosen.recipe, out, home=home, until=end - chosen.last, seen=seen)
     return Fitted(model, chosen, history)
