@@ -198,6 +198,29 @@ def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_
     assert checkpoint.load(tmp_path / "last.pt").training["history"] == epochs(tmp_path)[:before]
 
 
+def by_command(home, *arguments):
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m"]
+    environment = os.environ | {"RESNET_COURSE_HOME": str(home)}
+    line = [*start, "resnet_course", "train", "--recipe", "reduced", "--weights", "builtin", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, timeout=200, env=environment)
+
+
+@pytest.mark.slow
+def test_of_several_processes_one_says_what_came_out(tmp_path):
+    done = by_command(
+        tmp_path, "--data", "shapes", "--limit", "40", "--epochs", "1", "--out", str(tmp_path / "r")
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best.pt: epoch 1") == 1
+
+
+@pytest.mark.slow
+def test_what_stops_the_first_process_at_loading_ends_the_others_with_a_line(tmp_path):
+    done = by_command(tmp_path, "--data", f"folder:{tmp_path / 'none'}", "--out", str(tmp_path / "r"))
+    assert done.returncode != 0 and "none does not exist" in done.stderr
+    assert 'resnet_course/__main__.py", line' not in done.stderr, "no traceback"
+
+
 def test_alone_everything_is_as_without_processes():
     assert (distributed.world_size(), distributed.rank(), distributed.local_world_size()) == (1, 0, 1)
     batch = torch.arange(5)
