@@ -106,6 +106,8 @@ def prediction(image: ImageSource, square: Tensor, prediction: Prediction) -> Fi
     shares = listed((f"{name} {value:.0%}" for name, value in ranked), 4)
     alt = f"From left to right: {captions[0]}; {captions[1]}; and bars with probabilities: {shares}."
     title = f"The network says {prediction.label}, and gives it {prediction.confidence:.0%}"
+    if prediction.label not in prediction.probabilities:
+        title = f"The network does not know: even {ranked[0][0]} has only {prediction.confidence:.0%}"
     return finish(figure, title, alt)
 
 

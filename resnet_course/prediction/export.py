@@ -30,7 +30,8 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike) -> Path:
     Its input "images" is uint8 [N, 3, S, S], RGB: N middle squares of images whose shorter side was scaled to
     S pixels, the checkpoint's stored_size. Its output "probabilities" is float32 [N, C]. Scaling to the
     network's size, normalisation, the recipe's test views, temperature and softmax are inside. The metadata
-    hold the class names ("classes", a JSON list), "stored_size" and "temperature".
+    hold the class names ("classes", a JSON list), "stored_size", "temperature", which is applied already, and
+    "threshold", which is not: a class less probable than that is unknown; 0: none is.
 
     Returns `path`. Raises ArgumentError if a package that it takes is missing.
     """
@@ -57,6 +58,7 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike) -> Path:
         "classes": json.dumps(checkpoint.classes, ensure_ascii=False),
         "stored_size": str(checkpoint.stored_size),
         "temperature": str(checkpoint.temperature),
+        "threshold": str(checkpoint.threshold or 0.0),
     }
     for key, value in facts.items():
         proto.metadata_props.add(key=key, value=value)

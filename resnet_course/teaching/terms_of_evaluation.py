@@ -6,6 +6,11 @@ from resnet_course.teaching.terms_of_networks import Term
 
 TERMS_OF_EVALUATION = (
     Term(
+        "Bonferroni correction",
+        "Asking more of each of several comparisons, so that luck in one of them is not taken for a finding.",
+        5,
+    ),
+    Term(
         "bootstrap",
         "Computing a number again from images drawn with replacement, to see how much it depends on them.",
         5,
@@ -65,6 +70,11 @@ TERMS_OF_EVALUATION = (
     Term(
         "Grad-CAM",
         "A map of the places in an image that spoke for a class, from the gradients at a late layer.",
+        5,
+    ),
+    Term(
+        "Kolmogorov-Smirnov distance",
+        "The largest gap between the curves that say which share of each of two groups is at most so large.",
         5,
     ),
     Term(
