@@ -285,6 +285,10 @@ SHAPES = {
         (8, 16, 32, 32): "With stride 2 the filter moves two pixels",
         (8, 16, 15, 15): "(size + 2 · padding − kernel) // stride + 1",
     },
+    "nn.AdaptiveAvgPool2d(1)": {
+        (8, 3): "One mean for each channel",
+        (8, 3, 32, 32): "One mean for each channel",
+    },
     "nn.Flatten()": {(8, 1024): "channels × height × width", (3072,): "The number of images is missing"},
 }
 
@@ -329,6 +333,13 @@ def test_a_repair_that_forgets_the_projection_or_breaks_something_else(said):
 
 STAGE_MISTAKES = {
     ("nn.Sequential(first, *others)", "[first, *others]"): "returns a list; return nn.Sequential",
+    (
+        "nn.Sequential(first, *others)",
+        "nn.ModuleList([first, *others])",
+    ): "returns a ModuleList; return nn.Seq",
+    ("nn.Sequential(first, *others)", "nn.Sequential(first, nn.ReLU6(), *others[::-1], nn.MaxPool2d(2))"): (
+        "does something besides its blocks"
+    ),
     ("range(blocks - 1)", "range(blocks)"): "has 4 blocks; it should have 3",
     ("range(blocks - 1)", "range(blocks - 2)"): "has 2 blocks; it should have 3",
     (
@@ -473,6 +484,19 @@ def test_mistakes_in_the_bottleneck(change, said):
     if wrong == "if True:":
         source = source.replace("else", "")
     assert BOTTLENECKS[change] in said(ex.q8, answer_of(source))
+
+
+def test_relus_that_are_missing_or_too_many_in_the_bottleneck(said):
+    source = ex.q8.source
+    for part in ("self.bn1(self.conv1(x))", "self.bn2(self.conv2(residual))"):
+        assert f"torch.relu({part})" in source
+        source = source.replace(f"torch.relu({part})", part)
+    assert "Both inner ReLUs are missing" in said(ex.q8, answer_of(source))
+    assert "self.bn3(self.conv3(residual))" in ex.q8.source
+    source = ex.q8.source.replace(
+        "self.bn3(self.conv3(residual))", "torch.relu(self.bn3(self.conv3(residual)))"
+    )
+    assert "a ReLU before the sum as well as after" in said(ex.q8, answer_of(source))
 
 
 def test_an_overwritten_input_in_the_bottleneck(said):

@@ -13,9 +13,12 @@ MISTAKES = {
     "return mean(labels, answers)": "It groups by the answers",
     "return mean(answers, labels) * len(set(labels))": "That is the sum over the classes",
     "return mean(answers, labels) * len(set(labels)) / (max(labels) + 1)": "the largest label + 1",
+    "return mean(answers, labels) * len(set(labels)) / len(set(answers + labels))": "that only answers have",
+    "return sum(sum(a == b == n for a, b in zip(answers, labels)) / max(1, labels.count(n)) "
+    "for n in set(answers)) / len(set(answers))": "the mean over the classes in labels is 0.5.",
     "return [mean(answers, labels)]": "It returns a list; it should be one number",
     "mean(answers, labels)": "Is a return missing?",
-    "return 0.5": "For answers [0, 0, 1, 1, 2, 0] and labels [0, 0, 1, 2, 2, 2] it returns 0.5",
+    "return 0.5": "For answers [0, 0, 1, 1, 2, 0] and labels [0, 0, 1, 2, 2, 2] it returns 0.5; the mean",
     "return labels.mean()": "Your code stopped in line",
 }
 

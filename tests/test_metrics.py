@@ -185,6 +185,9 @@ def test_the_baseline_is_what_calibrated_networks_show(equal_mass):
     assert expected == pytest.approx(sum(of_100) / 60, rel=0.1)
     assert calibration.ece_without_error(calibrated(10_000), 10, equal_mass) < expected / 5
     certain = predictions(torch.eye(4) * 200, [0, 1, 2, 3])
+    some = calibrated(100, 1)
+    middle, high = (calibration.ece_without_error(some, 10, equal_mass, quantile=q) for q in (0.5, 0.95))
+    assert middle < high and abs(middle - calibration.ece_without_error(some, 10, equal_mass)) < 0.01
     assert calibration.ece_without_error(certain, 10, equal_mass) == 0
 
 

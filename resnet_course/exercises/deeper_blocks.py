@@ -84,14 +84,14 @@ def zero_padding_shortcut(x, out_channels, stride):
 ''',
     hints=(
         "x[:, :, ::stride, ::stride] takes every stride-th pixel of both directions.",
-        "torch.zeros(images, missing, height, width) behind it with torch.cat([…, …], dim=1); or F.pad.",
+        "x.new_zeros(images, missing, height, width) behind it with torch.cat([…, …], dim=1); or F.pad.",
     ),
     source='''
 def zero_padding_shortcut(x, out_channels, stride):
     """Returns x with every stride-th pixel, and zeros behind its channels up to out_channels."""
     x = x[:, :, ::stride, ::stride]
     images, channels, height, width = x.shape
-    zeros = torch.zeros(images, out_channels - channels, height, width)
+    zeros = x.new_zeros(images, out_channels - channels, height, width)
     return torch.cat([x, zeros], dim=1)
 ''',
     checker=check_shortcut,
@@ -147,6 +147,12 @@ WRONG_BOTTLENECKS: dict[str, Wrong] = {
     "The input is never added: that is a plain block.": lambda b, x: torch.relu(b.residual(x)),
     "You overwrote x: after x = ... the input is gone, and what is added is F(x) to itself. Give the "
     "residual a name of its own.": lambda b, x: torch.relu(2 * b.residual(x)),
+    "Both inner ReLUs are missing, after bn1 and after bn2.": lambda b, x: torch.relu(
+        b.bn3(b.conv3(b.bn2(b.conv2(b.bn1(b.conv1(x)))))) + b.shortcut(x)
+    ),
+    "There is a ReLU before the sum as well as after it.": lambda b, x: torch.relu(
+        torch.relu(b.residual(x)) + b.shortcut(x)
+    ),
     "The ReLU between conv2 and conv3 is missing.": lambda b, x: torch.relu(
         b.bn3(b.conv3(b.bn2(b.conv2(torch.relu(b.bn1(b.conv1(x))))))) + b.shortcut(x)
     ),

@@ -58,6 +58,8 @@ def check_shapes(answer: dict[str, tuple[int, ...]]) -> None:
 def _slip(name: str, found: tuple[int, ...], right: tuple[int, ...]) -> str:
     if found == right[1:]:
         return "The number of images is missing: it comes first and no layer changes it."
+    if "AvgPool" in name:
+        return "One mean for each channel: the channels stay, height and width become 1."
     if len(found) != len(right):
         return f"It has {len(found)} numbers and should have {len(right)}."
     if len(right) == 4 and found == (right[0], *right[2:], right[1]):
@@ -336,7 +338,8 @@ def forward_c(block, x):
 my_repairs = {"A": forward_a, "B": forward_b, "C": forward_c}
 """,
     checker=check_repairs,
-    praise="None of the three stops with an error, so only values, shapes or a drawing show such a mistake.",
+    praise="In an identity block none of the three stops with an error: only values, shapes or a drawing "
+    "show such a mistake.",
 )
 
 # 5: a stage
@@ -351,9 +354,11 @@ def check_stage(answer: Callable[..., nn.Module]) -> None:
     for numbers in ((4, 8, 3, 2), (4, 4, 2, 1), (8, 4, 1, 2)):
         made, wanted = answer(*numbers), stage(*numbers)
         called = f"make_stage{numbers}"
-        if not isinstance(made, nn.Module):
+        if not isinstance(made, nn.Module) or isinstance(made, (nn.ModuleList, nn.ModuleDict)):
             kind = type(made).__name__
-            raise Mistake(f"{called} returns a {kind}; return nn.Sequential(*blocks), which is a module.")
+            raise Mistake(
+                f"{called} returns a {kind}; return nn.Sequential(*blocks), which applies them in turn."
+            )
         found = [block for _, block in made.named_modules(remove_duplicate=False) if _is_block(block)]
         if len(set(found)) < len(found):
             raise Mistake(
@@ -368,6 +373,13 @@ def check_stage(answer: Callable[..., nn.Module]) -> None:
                     raise Mistake(
                         f"{called}: block {place} has {part} {mine}, and it should be {should}. {WHY}"
                     )
+        x = torch.randn(2, numbers[0], 8, 8)
+        with torch.no_grad():
+            through = made.eval()(x)
+            for block in found:
+                x = block(x)
+        if through.shape != x.shape or not close(through, x):
+            raise Mistake(f"{called} does something besides its blocks, or runs them in another order.")
     with torch.device("meta"):  # shapes alone, so that a large network takes no time
         model = ResNet((3, 4, 6, 3))
         for number, numbers in enumerate(STAGES, start=1):

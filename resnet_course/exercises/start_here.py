@@ -14,6 +14,7 @@ CASES = (
     ([0] * 10, [0] * 9 + [1]),  # always the largest class
     ([0, 0, 1, 1, 2, 0], [0, 0, 1, 2, 2, 2]),
     ([3, 3, 1], [3, 1, 1]),  # classes that are not numbered from 0
+    ([0, 2, 1, 1], [0, 0, 1, 1]),  # an answer that no label has
 )
 
 
@@ -49,6 +50,9 @@ WRONG: dict[str, Measure] = {
     "That is the sum over the classes. Divide by how many classes there are.": (
         lambda answers, labels: sum(_by_class(answers, labels, labels))
     ),
+    "It also counts classes that only answers have. Take those that occur in labels.": (
+        lambda answers, labels: sum(_by_class(answers, labels, labels)) / len({*answers, *labels})
+    ),
     "It divides by the largest label + 1. Divide by the number of classes that occur in labels.": (
         lambda answers, labels: sum(_by_class(answers, labels, labels)) / (max(labels) + 1)
     ),
@@ -69,10 +73,13 @@ def check_mean(answer: Measure) -> None:
     for message, wrong in WRONG.items():
         if _alike(found, wrong):
             raise Mistake(message)
-    answers, labels = CASES[1]
+    cases = zip(CASES, found, strict=True)
+    (answers, labels), value = next(
+        (case, value) for case, value in cases if not abs(value - mean_accuracy(*case)) < 1e-6
+    )
     raise Mistake(
-        f"For answers {answers} and labels {labels} it returns {found[1]:.3g}; "
-        f"the mean over the three classes is {mean_accuracy(answers, labels):.3g}."
+        f"For answers {answers} and labels {labels} it returns {value:.3g}; the mean over the classes in "
+        f"labels is {mean_accuracy(answers, labels):.3g}."
     )
 
 

@@ -11,7 +11,7 @@ TERMS = (
         "AdamW",
         "An optimiser that gives every parameter a step size of its own, from its past gradients, and "
         "applies weight decay apart from them.",
-        3,
+        1,
     ),
     Term(
         "augmentation", "Changing training images at random, so that a network sees new ones every epoch.", 0
