@@ -78,6 +78,7 @@ def test_onnxruntime_answers_as_predict_for_any_number_of_images(tmp_path, capsy
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     facts = session.get_modelmeta().custom_metadata_map
     assert tuple(json.loads(facts["classes"])) == saved.classes and facts["stored_size"] == "100"
+    assert (facts["temperature"], facts["threshold"]) == ("1.7", "0.0")
     images = squares(100, 100)
     classifier = Classifier.load(path)
     wanted = [

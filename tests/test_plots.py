@@ -365,3 +365,9 @@ def test_a_prediction_among_many_classes_says_that_it_shows_the_first():
     said = Prediction("0", 0.5, {"0": 0.5} | {str(n): 0.01 for n in range(1, 51)})
     bars = plots.prediction(np.zeros((8, 8, 3), np.uint8), images()[0], said).axes[2]
     assert len(bars.patches) == 10 and bars.get_xlabel() == "probability of the first 10 of 51 classes"
+
+
+def test_an_answer_that_is_none_names_the_most_probable_class():
+    said = Prediction("unknown", 0.35, {"ring": 0.35, "star": 0.33, "heart": 0.32})
+    figure = plots.prediction(np.zeros((8, 8, 3), np.uint8), images()[0], said)
+    assert figure.get_suptitle() == "The network does not know: even ring has only 35%"
