@@ -117,8 +117,10 @@ MACHINES = """
 # A: a laptop with 2 cores. The pictures are tensors in memory; a batch is prepared in 1% of a step.
 # B: a desktop with 8 cores. Pictures are read from JPEG files: one worker (one core each) needs 200 ms for a
 #    batch, the training step takes 100 ms on the cores that are left. Take the fewest workers that keep up.
-# C: a container on a server with 64 cores; its file cpu.max says "200000 100000". Pictures in memory.
-# D: 8 cores, `torchrun --nproc-per-node 2`, pictures in memory. The numbers are for each process.
+# C: a container on a server with 64 cores; its file cpu.max says "200000 100000"
+#    (quota and period, in microseconds). Pictures in memory.
+# D: 8 cores, shared by two training processes (`torchrun --nproc-per-node 2`, section 9), pictures in
+#    memory. The numbers are for each process.
 """
 SETTINGS: dict[str, tuple[tuple[int, int], str]] = {
     "A": ((2, 0), "Who has work to do here, and who has none?"),

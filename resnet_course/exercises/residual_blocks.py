@@ -402,7 +402,7 @@ q5 = Exercise(
     "q5",
     stub='''
 def make_stage(in_channels, out_channels, blocks, stride):
-    """Returns an nn.Sequential of so many BasicBlocks; the shape changes once."""
+    """Returns an nn.Sequential of `blocks` BasicBlocks; the shape changes once."""
     raise NotImplementedError
 ''',
     hints=(
@@ -411,7 +411,7 @@ def make_stage(in_channels, out_channels, blocks, stride):
     ),
     source='''
 def make_stage(in_channels, out_channels, blocks, stride):
-    """Returns an nn.Sequential of so many BasicBlocks; the shape changes once."""
+    """Returns an nn.Sequential of `blocks` BasicBlocks; the shape changes once."""
     first = BasicBlock(in_channels, out_channels, stride)
     others = [BasicBlock(out_channels, out_channels) for _ in range(blocks - 1)]
     return nn.Sequential(first, *others)

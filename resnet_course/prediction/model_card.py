@@ -28,7 +28,7 @@ def write_model_card(
 
 
 def model_card(saved: Checkpoint, path: Path, judged: Judged, intended_use: str = "") -> str:
-    """What a checkpoint is, what it learned from, how good it was found, and where that ends.
+    """What a checkpoint is, what it learned from, how well it did, and where that no longer holds.
 
     path: the checkpoint's file, whose SHA-256 ties the card to it. judged: what it says of the images that it
     is judged by. intended_use: in words of whoever hands it over; "": the card says that it is not stated.
@@ -40,8 +40,8 @@ def model_card(saved: Checkpoint, path: Path, judged: Judged, intended_use: str 
         "The network": _network(saved, path),
         "Intended use": [intended_use.strip() or NOT_STATED],
         "What it learned from": _training(saved),
-        "How good it was found": _figures(predictions, judged.split, saved.threshold),
-        "Where that ends": _limits(predictions, judged.note, saved.threshold),
+        "How well it did": _figures(predictions, judged.split, saved.threshold),
+        "Where that no longer holds": _limits(predictions, judged.note, saved.threshold),
     }
     text = [f"# Model card: {_plain(path.name)}"]
     for title, lines in parts.items():
@@ -98,7 +98,7 @@ def _figures(predictions: Predictions, split: str, threshold: float | None) -> l
         f"On {_plain(predictions.dataset)}, {described(split)}, {len(predictions):,} images:",
         "",
         f"- Accuracy {predictions.accuracy:.1%}, 95% confidence interval {low:.1%} to {high:.1%}",
-        f"- Expected calibration error {predictions.ece():.3f}; a network without any shows "
+        f"- Expected calibration error {predictions.ece():.3f}; a network without calibration error shows "
         f"{ece_without_error(predictions):.3f} on so many images",
     ]
     if threshold is not None:

@@ -86,7 +86,7 @@ TERMS = (
         3,
         "discriminative",
     ),
-    Term("dropout", "Setting a random part of the features to zero while training, against over-fitting.", 0),
+    Term("dropout", "Setting a random part of the features to zero while training, against overfitting.", 0),
     Term(
         "duplicate",
         "An image that is in the data twice, exactly or nearly; across splits it makes accuracy look better.",
@@ -148,7 +148,7 @@ TERMS = (
     ),
     Term("optimiser", "The rule that turns gradients into changes of the parameters.", 1, "optimi"),
     Term(
-        "over-fitting",
+        "overfitting",
         "Learning the training images by heart, so that the network is worse on others.",
         0,
         "overfit",
@@ -197,7 +197,7 @@ TERMS = (
         1,
         "vanish",
     ),
-    Term("weight decay", "Pulling all weights a little towards 0 at every step, against over-fitting.", 3),
+    Term("weight decay", "Pulling all weights a little towards 0 at every step, against overfitting.", 3),
     Term("worker", "A process that prepares batches while another one computes.", 4),
 )
 

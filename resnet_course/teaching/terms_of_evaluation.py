@@ -48,7 +48,7 @@ TERMS_OF_EVALUATION = (
     ),
     Term(
         "distribution shift",
-        "That new images come from elsewhere than the test images, so that the accuracy there is another.",
+        "That new images come from elsewhere than the test images, so that the accuracy there differs.",
         5,
     ),
     Term(
@@ -74,12 +74,12 @@ TERMS_OF_EVALUATION = (
     ),
     Term(
         "Kolmogorov-Smirnov distance",
-        "The largest gap between the curves that say which share of each of two groups is at most so large.",
+        "The largest gap between two curves that say what share of a group is at most a given value.",
         5,
     ),
     Term(
         "model card",
-        "One page: what a network is, what it learned from, how good it was found and where that ends.",
+        "One page: what a network is, what it learned from, how well it did, and where that no longer holds.",
         5,
     ),
     Term("ONNX", "A file format for networks that many other programs can run.", 5),
