@@ -5,6 +5,7 @@ uv run python benchmarks/running_times.py
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Iterator
@@ -31,7 +32,10 @@ def page() -> str:
     """The page, from results.json."""
     measured = {path: recorded(f"notebook_{path.stem}_laptop") for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    name = next(f"notebook_{path.stem}_laptop" for path, found in measured.items() if "minutes_of" in found)
+    timed = [f"notebook_{path.stem}_laptop" for path, found in measured.items() if "minutes_of" in found]
+    if not timed:
+        raise SystemExit("no notebook was timed by section: run benchmarks/notebooks.py")
+    name = timed[0]
     conditions = results[name]["conditions"]
     processor, cores, _ = conditions["machine"].split(", ")
     lines = [INTRODUCTION.format(processor=processor, cores=cores, **conditions)]
@@ -64,6 +68,7 @@ def _titles(path: Path) -> dict[int, str]:
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     write_atomically(PAGE, lambda file: file.write(page().encode()))
 
 

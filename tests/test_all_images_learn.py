@@ -143,6 +143,7 @@ def test_groups_reach_the_folds(tmp_path):
     assert load(settings).train.groups == load(settings).train.digests, "copies are a group"
 
 
+@pytest.mark.slow
 def test_the_commands_say_that_nothing_was_kept_back(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
     monkeypatch.setitem(RECIPES, "few", PROBED)

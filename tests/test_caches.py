@@ -70,6 +70,7 @@ def test_a_set_in_use_can_still_be_read_and_is_made_again(tmp_path, sets):
     assert torch.equal(again.read(torch.arange(4)), before)
 
 
+@pytest.mark.slow
 def test_features_make_room_and_using_them_counts(tmp_path, sets, monkeypatch):
     monkeypatch.setattr(caches, "GIGABYTE", 1_000_000)  # so the limit is in megabytes
     monkeypatch.setattr(caches, "RECENT", -1.0)

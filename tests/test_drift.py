@@ -37,7 +37,7 @@ def test_the_distance_is_that_of_a_plain_count(decimals):
 
 def test_images_of_the_same_kind_are_called_different_as_often_as_the_level_says():
     known = probabilities(200, 0)
-    found = torch.tensor([drift_p_value(known, probabilities(50, seed), 99) for seed in range(1, 201)])
+    found = torch.tensor([drift_p_value(known, probabilities(50, seed), 99) for seed in range(1, 121)])
     assert 0.01 <= (found <= 0.05).double().mean() <= 0.1
     assert 0.4 <= found.mean() <= 0.6 and found.min() >= 1 / 100
 

@@ -67,6 +67,7 @@ def test_the_optimiser_changes_the_weights_once_for_each_batch_however_few_image
     assert count == 5 and found == pytest.approx(320 / 5 * GRADIENTS + 10 * UPDATE)
 
 
+@pytest.mark.slow
 def test_every_recipe_is_estimated_with_few_and_small_measurements(measured):
     for recipe in RECIPES.values():
         measured.clear()

@@ -347,6 +347,7 @@ def test_trunk_and_head_are_the_network_for_fc_too():
     assert torch.allclose(head(trunk_of(model, "fc")(x)), model(x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_on_features_goes_on_to_the_same_result(sets, tmp_path):
     recipe = replace(RECIPE, augmentation="crop_flip")
     models = [frozen(), frozen()]

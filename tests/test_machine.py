@@ -193,6 +193,7 @@ def test_a_block_leaves_the_c_library_as_it_found_it():
 
 
 @glibc
+@pytest.mark.slow
 def test_memory_stays_with_the_process_within_the_block_only():
     import resource  # not on Windows
 

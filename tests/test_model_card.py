@@ -95,6 +95,7 @@ def test_a_network_without_digests_threshold_or_a_class_has_a_card_too(saved, ju
     assert "Written by: not recorded" in card and "| übung | 0 | – | – |" in card
 
 
+@pytest.mark.slow
 def test_the_command_writes_it_beside_the_report(saved, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
     path, network = saved

@@ -122,6 +122,7 @@ def train(until, epochs=3, val=True, **changes):
     return fit(model, own.train, own.val if val else None, recipe, until=until)
 
 
+@pytest.mark.slow
 def test_a_training_ends_when_its_time_is_over(capsys):
     history = train(time.perf_counter() - 1, val=False, head="linear_probe")
     assert len(history.epochs) == 1, "the head is a linear probe already, so that network is worth keeping"

@@ -199,6 +199,7 @@ def test_a_steps_time_holds_neither_given_back_nor_new_memory():
 
 
 @torch.inference_mode()
+@pytest.mark.slow
 def test_a_real_probe_trains_even_where_gradients_are_off_and_changes_nothing(new_probe):
     def settings():
         return torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()

@@ -471,6 +471,7 @@ def test_what_is_shrunk_is_turned_too(orientation, file_format):
 # Threads
 
 
+@pytest.mark.slow
 def test_threads_read_what_one_reads():
     images = [gradient(300 + 10 * number, 200) for number in range(24)]
     formats = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP")

@@ -50,6 +50,7 @@ def world(tmp_path, monkeypatch):
     return checkpoint.save(tmp_path / "best.pt", content), f"folder:{tmp_path / 'pets'}", tmp_path / "report"
 
 
+@pytest.mark.slow
 def test_the_report_is_a_page_and_the_same_as_json(world, capsys):
     saved, data, report = world
     assert main(["evaluate", str(saved), "--data", data, "--json", "--report", str(report)]) == 0

@@ -275,6 +275,7 @@ def test_evaluate_leaves_out_what_was_trained_on_or_chosen_by(tmp_path, capsys, 
     assert main(["evaluate", str(tmp_path / "out" / "best.pt"), "--data", f"folder:{tmp_path / 'new'}"]) == 2
 
 
+@pytest.mark.slow
 def test_of_a_folder_without_splits_all_that_is_new_is_judged(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
     tree = make(tmp_path / "t", {"cat": 20, "dog": 20})

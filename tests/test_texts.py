@@ -127,6 +127,7 @@ def test_a_name_is_no_formula(name):
     figure.canvas.draw()
 
 
+@pytest.mark.slow
 def test_a_name_is_no_formula_in_any_figure():
     for figure in figures_with("$5_bill$"):
         assert not_read_as_formula(figure, "$5_bill$")

@@ -254,6 +254,7 @@ def stopped_after_one_epoch(sets, out, monkeypatch):
         trained(sets, LEARNS, out)
 
 
+@pytest.mark.slow
 def test_resume_takes_the_ways_over_and_measures_nothing(sets, by_products, tmp_path, monkeypatch, capsys):
     whole, _ = trained(sets, LEARNS)
     stopped_after_one_epoch(sets, tmp_path, monkeypatch)
@@ -344,6 +345,7 @@ def test_the_names_are_those_of_the_passes_and_ways():
     assert Ways._fields == PASSES and Ways()[0] == WAYS[0]
 
 
+@pytest.mark.slow
 def test_an_estimate_measures_what_the_training_then_takes_over(monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_DEVICE", "cpu")
     monkeypatch.setattr(tuning, "PACE", 1.0)

@@ -80,13 +80,8 @@ class Recipe:
             if value not in legal:
                 raise RecipeError(f"{field} is {value!r}; it must be one of: {', '.join(map(str, legal))}")
         # Batches of one are refused because BatchNorm cannot learn from a single image.
-        for field, least in {
-            "image_size": 1,
-            "epochs": 1,
-            "batch_size": 2,
-            "cached_views": 0,
-            "seed": 0,
-        }.items():
+        lowest = {"image_size": 1, "epochs": 1, "batch_size": 2, "cached_views": 0, "seed": 0}
+        for field, least in lowest.items():
             value = getattr(self, field)
             if not isinstance(value, int) or value < least:
                 raise RecipeError(f"{field} is {value!r}; it must be a whole number from {least} on")
