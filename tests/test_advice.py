@@ -24,6 +24,7 @@ def splits(count=1000):
     return Splits(shapes.draw(count, 0), shapes.draw(200, 1), shapes.draw(100, 2))
 
 
+@pytest.mark.slow
 def test_a_sound_data_set_has_no_warning_and_a_plan_for_every_time():
     found = advise(splits())
     assert found.warnings == () and tuple(found.plans) == MINUTES

@@ -167,6 +167,7 @@ def test_minutes_that_are_none_are_refused(minutes):
         planning.fit_in(minutes, splits(), weights="builtin")
 
 
+@pytest.mark.slow
 def test_of_a_folder_that_takes_too_long_a_part_is_read(tmp_path, capsys):
     directory = tmp_path / "two"
     for number, image in enumerate(shapes.draw(800, 0).images[:, :, :8, :8]):

@@ -224,6 +224,7 @@ def train(tree: Path, out: Path, *more: str) -> int:
                  "--epochs", "1", "--out", str(out), *more])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_evaluate_leaves_out_what_was_trained_on_or_chosen_by(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
     tree = make(tmp_path / "t", {"cat": 30, "dog": 30})
