@@ -21,8 +21,8 @@ PAGE = RESULTS.parents[1] / "docs" / "running_times.md"
 INTRODUCTION = """# How long the cells run
 
 Made by `python benchmarks/running_times.py` from `benchmarks/results.json`; change nothing here. Measured by
-`benchmarks/notebooks.py` in laptop mode, each notebook from the start of its kernel on, on {cores} of a
-processor with AVX2 alone ({processor}); pictures: {data}; weights: {weights}. Reading and exercises come on
+`benchmarks/notebooks.py` in laptop mode, each notebook from the start of its kernel on, on {cores}
+({processor}; {instructions}); pictures: {data}; weights: {weights}. Reading and exercises come on
 top: the beginning of each notebook says how much. Section 0 is what stands before the first one: imports,
 loading, and what is downloaded or decoded once.
 """
@@ -37,7 +37,10 @@ def page() -> str:
         raise SystemExit("no notebook was timed by section: run benchmarks/notebooks.py")
     name = timed[0]
     conditions = results[name]["conditions"]
-    processor, cores, _ = conditions["machine"].split(", ")
+    same = ("machine", "instructions", "data", "weights")
+    if len({tuple(results[each]["conditions"].get(what) for what in same) for each in timed}) > 1:
+        raise SystemExit(f"the notebooks were timed under different conditions: {', '.join(same)} must agree")
+    processor, cores, _ = conditions["machine"].rsplit(", ", 2)
     lines = [INTRODUCTION.format(processor=processor, cores=cores, **conditions)]
     for path, found in measured.items():
         lines += _of(path.stem, _titles(path), found)

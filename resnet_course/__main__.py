@@ -130,8 +130,8 @@ def _add_judging(commands_of: argparse._SubParsersAction, common: argparse.Argum
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0, 1 (failed), 2 (bad input), 130 (stopped by hand) or 141 (nobody reads the output any more, as of
-    `resnet-course doctor | head -1`).
+    0, 1 (failed, or refused by `compare --gate`), 2 (bad input), 130 (stopped by hand) or 141 (nobody reads
+    the output any more, as of `resnet-course doctor | head -1`).
     """
     began = time.perf_counter()
     arguments = sys.argv[1:] if arguments is None else arguments

@@ -144,7 +144,7 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
     from resnet_course.transfer import build_model
 
     with distributed.process_group():
-        with distributed.naming_lost_processes("nothing was written yet"):
+        with distributed.naming_lost_processes("this start has written nothing; give the same command again"):
             with distributed.local_main_process_first():
                 train, val = learning_and_choosing(_load(options, settings), recipe)
                 with seeded(recipe.seed):

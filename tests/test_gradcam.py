@@ -68,7 +68,10 @@ def test_another_layer_is_refused(model):
         grad_cam(model, torch.zeros(1, 3, 32, 32), layer="conv1")
 
 
-@pytest.mark.parametrize("side, layer, places", [(32, "layer2", 4), (64, "layer3", 4), (96, "layer4", 3)])
+@pytest.mark.parametrize(
+    "side, layer, places",
+    [(32, "layer2", 4), (64, "layer3", 4), (96, "layer4", 3), (80, "layer4", 3), (40, "layer3", 3)],
+)
 def test_without_a_layer_it_takes_the_last_one_whose_maps_say_where(model, side, layer, places):
     inputs = torch.randn(2, 3, side, side, dtype=torch.float64)
     after = {"layer2": "layer3", "layer3": "layer4", "layer4": "fc"}[layer]

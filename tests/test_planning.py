@@ -199,6 +199,7 @@ def test_of_a_folder_that_is_read_in_part_every_class_is_there(tmp_path):
     assert sum(whole) == 13 and len(found.train) < 600 and set(found.train.labels.tolist()) == {0, 1, 2}
 
 
-def test_weights_that_are_none_have_no_plan():
+@pytest.mark.parametrize("weights", [None, "none"])
+def test_weights_that_are_none_have_no_plan(weights):
     with pytest.raises(ArgumentError, match="take imagenet, builtin or a file"):
-        planning.fit_in(1, splits(), weights="none")
+        planning.fit_in(1, splits(), weights=weights)

@@ -155,3 +155,12 @@ def test_a_table_takes_the_place_of_nothing_else(kind, saved, folder, capsys, tm
     said = capsys.readouterr()
     assert f"--csv {target} cannot be written: it is " in said.err and said.out == ""
     assert target.is_dir() or target.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_first_image(
+    saved, folder, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "old.csv").write_text("a table of before")
+    monkeypatch.setattr("resnet_course.prediction.writing.why_not_writable", lambda folder: "it is read-only")
+    assert main(["predict", str(saved), str(folder / "a.png"), "--csv", str(tmp_path / "old.csv")]) == 2
+    assert "cannot be written: it is read-only" in capsys.readouterr().err

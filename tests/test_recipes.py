@@ -91,3 +91,8 @@ def test_a_strategy_looks_more_often_at_few_images(name):
 def test_features_are_not_mixed():
     with pytest.raises(RecipeError, match="take cached_views 0, or mix 'none'"):
         replace(LAPTOP, mix="mixup")
+
+
+def test_an_earlier_checkpoint_with_both_is_read_as_it_was_trained():
+    values = replace(LAPTOP, mix="none").to_dict() | {"mix": "mixup"}
+    assert Recipe.from_dict(values) == LAPTOP

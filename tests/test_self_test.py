@@ -219,3 +219,8 @@ def test_a_record_of_another_version_says_so_and_no_file_too(tmp_path, monkeypat
         record.check(path)
     with pytest.raises(record.RecordError, match="cannot be read"):
         record.check(tmp_path / "none.html")
+
+
+def test_a_name_of_bytes_is_written_so_that_the_check_agrees(home, tmp_path):
+    record.write(tmp_path / "r.html", "Ren\udce9")
+    assert "Ren" in record.check(tmp_path / "r.html")["name"]

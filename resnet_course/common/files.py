@@ -116,7 +116,12 @@ def why_not_writable(folder: str | os.PathLike) -> str | None:
 
 
 def why_not_replaceable(path: Path) -> str | None:
-    """Why a file that is there cannot be replaced, in words; None if it can. On Windows it may be open."""
+    """Why a file that is there cannot be replaced, in words; None if it can.
+
+    Windows asks for a right to the file, and for nobody to have it open; other systems ask the folder alone.
+    """
+    if os.name != "nt":
+        return None
     try:
         with path.open("r+b"):
             return None

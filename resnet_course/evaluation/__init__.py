@@ -48,7 +48,7 @@ from resnet_course.evaluation.selective import (
     prediction_sets,
     threshold_for,
 )
-from resnet_course.evaluation.uncertainty import bootstrap_interval
+from resnet_course.evaluation.uncertainty import bootstrap_interval, difference_between_sets
 from resnet_course.evaluation.updates import reasons_to_refuse
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "confusable_order",
     "confusion_matrix",
     "coverage_curve",
+    "difference_between_sets",
     "drift_p_value",
     "ece_without_error",
     "evaluate",

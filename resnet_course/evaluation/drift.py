@@ -8,7 +8,7 @@ from torch import Tensor
 from resnet_course.common.errors import ArgumentError
 
 
-def largest_distance(first: Tensor, second: Tensor) -> float:
+def _largest_distance(first: Tensor, second: Tensor) -> float:
     """The largest Kolmogorov-Smirnov distance of a column, between the rows of two tables: 0 to 1.
 
     first, second: such as probabilities, float [N, C] and [M, C]: a row for each image, a column for a class.

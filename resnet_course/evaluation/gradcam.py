@@ -16,7 +16,7 @@ PLACES = 3  # a side, at least: a map of one place says nothing of where
 
 def deepest_layer(side: int) -> str:
     """The last layer whose maps still have PLACES a side, for an input of so many pixels a side."""
-    return next((layer for layer, stride in STRIDES.items() if side // stride >= PLACES), "layer2")
+    return next((layer for layer, stride in STRIDES.items() if -(-side // stride) >= PLACES), "layer2")
 
 
 def grad_cam(

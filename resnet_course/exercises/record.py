@@ -53,12 +53,12 @@ def content(name: str = "") -> dict[str, Any]:
         counts = progress.self_tests(known, notebook)
         notebooks[notebook] = {"exercises": outcomes} | counts
     date = datetime.datetime.now().astimezone().date().isoformat()
-    return {"version": __version__, "name": name, "date": date, "notebooks": notebooks}
+    return {"version": __version__, "name": printable(name), "date": date, "notebooks": notebooks}
 
 
 def write(path: Path | str, name: str = "") -> None:
     """Write the record of this home folder as one HTML page. Raises OSError if it cannot be written."""
-    write_atomically(Path(path), lambda file: file.write(printable(_page(content(name))).encode()))
+    write_atomically(Path(path), lambda file: file.write(_page(content(name)).encode()))
     print_escaped(f"written: {path}")
 
 

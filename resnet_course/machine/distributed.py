@@ -174,6 +174,8 @@ def naming_lost_processes(kept: str) -> Iterator[None]:
         yield
     except ProcessLost as error:
         raise ProcessLost(f"{error}; {kept}") from None
+    except CourseError:  # an error of its own, such as a download that failed
+        raise
     except RuntimeError as error:
         lost = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Connection"))
         if world_size() == 1 or not lost:

@@ -115,13 +115,13 @@ def _images(
         split, note = "val", "There is no test split. The best epoch was chosen by val, so this flatters."
         say(note)
         loaded = load_split(settings, split, saved.stored_size).in_classes(saved.classes)
-    if split in ("train", "val") and not note:
-        seen = {"train": "The network learned from these images", "val": "The best epoch was chosen by them"}
-        note = f"{seen[split]}, so this is no test."
     split, unseen = split or ("test" if whole is None else report.UNSEEN), loaded
     for each in judged:
         unseen = each.unseen(unseen)
     known = len(loaded) - len(unseen)
+    if split in ("train", "val") and not note and (known or not all(each.digests for each in judged)):
+        seen = {"train": "The network learned from", "val": "The best epoch was chosen by"}
+        note = f"{seen[split]} these images, so this is no test."
     kept = loaded if split in ("train", "val") else unseen
     if not len(loaded):
         raise DataError(f"{loaded.name} has no {split} split; take another one, or --test-share 0.2")

@@ -43,7 +43,7 @@ def check_target(option: str, target: Path, inputs: Iterable[Path]) -> None:
     elif target.exists() and (_is_one_of(target, inputs) or format_of(target)):
         reason = "it is an image or another input, which would be lost; give another name"
     elif target.exists():
-        reason = why_not_replaceable(target)
+        reason = reason or why_not_replaceable(target)
     if reason:
         raise SettingsError(f"{option} {target} cannot be written: {reason}")
 

@@ -182,6 +182,8 @@ class Recipe:
         values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items() if n in known}
         if first := values.get("first"):
             values["first"] = cls.from_dict(first)
+        if values.get("cached_views"):
+            values["mix"] = "none"  # earlier versions took both, and mixed no features
         return cls(**values)
 
 

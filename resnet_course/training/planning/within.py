@@ -54,7 +54,7 @@ def fit_in(
     """
     if not 0 < minutes < float("inf"):
         raise ArgumentError(f"minutes is {minutes!r}; it must be a number above 0")
-    if weights == "none":
+    if weights is None or weights == "none":
         raise ArgumentError(
             "weights is 'none', and every plan keeps some layers as they are, which are random then; take "
             "imagenet, builtin or a file"
