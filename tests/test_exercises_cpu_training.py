@@ -93,6 +93,10 @@ CONVOLUTIONS = {
     "order": (convolution(order=False), "come in another order than those of the weight"),
     "no padding": (convolution(pad=False), "the shape should be [2, 4, 5, 4], and is [2, 4, 3, 2]"),
     "a list": (lambda *arguments: convolution()(*arguments).tolist(), "this is a list"),
+    "three only": (
+        lambda inputs, weight, *more: convolution()(inputs, weight[:, :, :3, :3], *more),
+        "Inputs 7 × 6, kernel 5, stride 1, padding 2: the shape should be",
+    ),
     "something else": (lambda *arguments: 2 * convolution()(*arguments), "the largest difference from"),
 }
 

@@ -187,10 +187,14 @@ class _NoConvolution(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+# Height, width, kernel, stride and padding.
+GEOMETRIES = ((5, 5, 3, 1, 0), (5, 4, 3, 1, 1), (6, 7, 3, 2, 1), (7, 6, 5, 1, 2), (4, 4, 1, 2, 0))
+
+
 def check_convolution(answer: Callable[[Tensor, Tensor, int, int], Tensor]) -> None:
     """Compare with PyTorch's convolution on several geometries, and recognise what is swapped."""
     must_be_function(answer, "ex.q3.check(my_convolution)")
-    for height, width, kernel, stride, padding in ((5, 5, 3, 1, 0), (5, 4, 3, 1, 1), (6, 7, 3, 2, 1)):
+    for height, width, kernel, stride, padding in GEOMETRIES:
         inputs, weight = torch.randn(2, 3, height, width), torch.randn(4, 3, kernel, kernel)
         with _NoConvolution():
             found = answer(inputs.clone(), weight.clone(), stride, padding)
