@@ -178,6 +178,7 @@ def test_the_questions_are_answered_by_mouse_and_by_keyboard(lab):
             else:
                 wrong = (right + 1) % 3
                 choices.nth(wrong).press("Space")
+                playwright.expect(answer).to_be_enabled()  # a click waits for that, a key does not
                 answer.press("Enter")
                 playwright.expect(output).to_contain_text(f"Not quite. {question.choices[wrong].reason}")
                 following.press("Enter")

@@ -215,7 +215,7 @@ FOLDS = {
     "return torch.arange(len(groups)) % k": "is in several folds",
     ORDER + DEAL.replace("i % k", "i % 2") + EACH: "A fold is empty: [2, 3]",
     ORDER + DEAL.replace("i % k", "i % k + 1") + EACH: "the numbers are 0 to 3",
-    ORDER + DEAL.replace("i % k", "min(i, k - 1)") + EACH: "about even",
+    ORDER + DEAL.replace("i % k", "min(i, k - 1)") + EACH: "so that the folds are even",
     ORDER.replace("generator=generator", "") + DEAL + EACH: "Two calls with the same generator differ",
     ORDER.replace("torch.randperm(len(names), generator=generator).tolist()", "range(len(names))")
     + DEAL

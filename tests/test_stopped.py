@@ -161,3 +161,16 @@ def test_a_stop_that_torch_hides_is_still_a_stop(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "best.pt", write)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_stop_before_the_first_step_is_told_and_changes_nothing(sets, tmp_path, monkeypatch, capsys):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resnet_course.training.loop.Run", stop)
+    model = fresh_model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    history = fit(model, *sets, TINY, tmp_path / "run")
+    assert history.interrupted and history.epochs == [] and not (tmp_path / "run").exists()
+    assert "stopped by hand before the first step" in capsys.readouterr().err
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -521,11 +521,11 @@ def check_folds(answer: Callable[..., Tensor]) -> None:
     torn = [group for group, own in of_group.items() if len(own) > 1]
     if torn:
         raise Mistake(f"{torn[0]} is in several folds. Draw a fold for each group, not for each picture.")
-    sizes = found.long().bincount(minlength=4)
-    if sizes.max() > 2 * sizes.min():
+    sizes = torch.tensor([next(iter(own)) for own in of_group.values()]).bincount(minlength=4)
+    if sizes.max() > sizes.min() + 1:
         raise Mistake(
-            f"The folds hold {sizes.tolist()} pictures. Deal the groups out in turn (number them in a "
-            "random order, modulo k), so that the folds are about even."
+            f"The folds hold {sizes.tolist()} groups. Deal the groups out in turn (number them in a random "
+            "order, modulo k), so that the folds are even."
         )
     if not torch.equal(found, drawn(0)):
         raise Mistake(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_course.common.console import progress
+from resnet_course.common.console import progress, say
 from resnet_course.common.errors import ArgumentError, CourseError
 from resnet_course.common.seeding import seeded
 from resnet_course.data.images import ImageSet
@@ -78,8 +78,14 @@ def fit(
         if distributed.world_size() > 1 and until < math.inf:
             raise ArgumentError("several processes cannot end by the clock, which each reads for itself")
         val = train.subset(torch.arange(0)) if val is None else val
-        check_sets(model, train, val, recipe)
-        run = Run(model, recipe, train, val, None if out is None else Path(out), until, seen)
+        try:
+            check_sets(model, train, val, recipe)
+            run = Run(model, recipe, train, val, None if out is None else Path(out), until, seen)
+        except KeyboardInterrupt:
+            if distributed.world_size() > 1:
+                raise
+            say("stopped by hand before the first step")
+            return History(interrupted=True)
         with seeded(), distributed.naming_lost_processes(run.what_is_kept()):
             if resume:
                 run.resume()
