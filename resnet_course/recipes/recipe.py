@@ -92,10 +92,8 @@ class Recipe:
                 "and pairs are mixed in a batch; take another augmentation, or mix 'none'"
             )
         if self.mix != "none" and self.cached_views:
-            raise RecipeError(
-                f"mix is {self.mix!r} and cached_views {self.cached_views!r}, but what is kept are features, "
-                "which cannot be mixed as images are; take cached_views 0, or mix 'none'"
-            )
+            kept = f"mix is {self.mix!r} and cached_views {self.cached_views!r}, but features cannot be mixed"
+            raise RecipeError(f"{kept}; take cached_views 0, or mix 'none'")
         if self.cached_views and self.train_from == "all":
             raise RecipeError(
                 f"cached_views is {self.cached_views!r} and train_from 'all', but only what is frozen can be "

@@ -59,10 +59,8 @@ def fit(
     home: where features are kept; None: the home folder of the settings.
     until: when learning has to be over, in seconds of `time.perf_counter`. In the last phase the schedule
         follows the clock wherever it is ahead of the steps, so that the learning rate has come down by then.
-        Only for a training in one process.
-    seen: digests of files that the weights have learned from before; the checkpoint will not be tested on
-        them.
-        Source: Li, Yumer and Ramanan, "Budgeted Training", 2020 (arXiv 1905.04753).
+        Only for one process. Source: Li, Yumer and Ramanan, "Budgeted Training", 2020 (arXiv 1905.04753).
+    seen: digests of files that the weights have learned from before; none of them will be a test.
 
     Under `torchrun` every process takes its shard of each batch, and the first one writes the files.
 
@@ -78,13 +76,8 @@ def fit(
         if distributed.world_size() > 1 and until < math.inf:
             raise ArgumentError("several processes cannot end by the clock, which each reads for itself")
         val = train.subset(torch.arange(0)) if val is None else val
-        try:
-            check_sets(model, train, val, recipe)
-            run = Run(model, recipe, train, val, None if out is None else Path(out), until, seen)
-        except KeyboardInterrupt:
-            if distributed.world_size() > 1:
-                raise
-            say("stopped by hand before the first step")
+        run = _begin(model, train, val, recipe, out, until, seen)
+        if run is None:
             return History(interrupted=True)
         with seeded(), distributed.naming_lost_processes(run.what_is_kept()):
             if resume:
@@ -99,6 +92,26 @@ def fit(
                     raise  # the others cannot go on without this one
                 run.interrupted = True
         return run.finish()
+
+
+def _begin(
+    model: nn.Module,
+    train: ImageSet | FeatureSet,
+    val: ImageSet | FeatureSet,
+    recipe: Recipe,
+    out: str | os.PathLike | None,
+    until: float,
+    seen: Collection[str],
+) -> Run | None:
+    """The run before its first step; None if it is stopped there by hand."""
+    try:
+        check_sets(model, train, val, recipe)
+        return Run(model, recipe, train, val, None if out is None else Path(out), until, seen)
+    except KeyboardInterrupt:
+        if distributed.world_size() > 1:
+            raise
+        say("stopped by hand before the first step")
+        return None
 
 
 def fit_epoch(run: Run, phase: Phase) -> None:
