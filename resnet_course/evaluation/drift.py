@@ -8,14 +8,6 @@ from torch import Tensor
 from resnet_course.common.errors import ArgumentError
 
 
-def _largest_distance(first: Tensor, second: Tensor) -> float:
-    """The largest Kolmogorov-Smirnov distance of a column, between the rows of two tables: 0 to 1.
-
-    first, second: such as probabilities, float [N, C] and [M, C]: a row for each image, a column for a class.
-    """
-    return float(_distances(torch.cat([first, second]), _members(len(first), len(first) + len(second))[None]))
-
-
 def drift_p_value(known: Tensor, batch: Tensor, permutations: int = 999, seed: int = 0) -> float:
     """How often chance alone would set a batch so far apart from known images: above 0, at most 1.
 

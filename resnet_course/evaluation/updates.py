@@ -5,17 +5,16 @@ from __future__ import annotations
 from resnet_course.evaluation.metrics import churn, mcnemar
 from resnet_course.evaluation.predictions import Predictions
 
-MOST_CHURN = 0.1  # of the answers; two trainings of one recipe from different seeds change about as many
 
-
-def reasons_to_refuse(used: Predictions, new: Predictions, most_churn: float = MOST_CHURN) -> list[str]:
+def reasons_to_refuse(used: Predictions, new: Predictions, most_churn: float) -> list[str]:
     """Why a network should not replace the one in use, in words; empty: nothing speaks against it.
 
     It is refused if it is worse beyond chance (McNemar's exact test, at 5%), and if it changes more than a
     share of all answers: whoever relies on the old ones meets every change. A network that is not refused
     need not be better.
 
-    used, new: what the two say of the same images. most_churn: 0 to 1.
+    used, new: what the two say of the same images. most_churn: the share of the
+    answers that may change, 0 to 1; what another seed of the same recipe changes is a measure for it.
     Raises ArgumentError if the labels of the two differ.
     """
     reasons, found, changed = [], mcnemar(used, new), churn(used, new)
