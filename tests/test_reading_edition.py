@@ -122,7 +122,7 @@ class TestUse:
             choices.nth(number).locator("summary").click()
         said = choices.locator("strong").all_text_contents()
         assert sorted(said) == ["Not quite.", "Not quite.", "Right."]
-        assert choices.first.locator("p").is_visible()
+        choices.first.locator("p").wait_for()
 
     def test_the_search_finds_a_page_without_a_server(self, pages):
         page = pages.opened("search.html", query="?q=degradation")
@@ -133,8 +133,9 @@ class TestUse:
     def test_a_term_leads_into_the_glossary(self, pages):
         page = pages.opened(f"notebooks/{NOTEBOOKS[0]}.html")
         page.locator('a[href$="glossary.html#transfer-learning"]').first.click()
-        assert page.url.endswith("docs/glossary.html#transfer-learning")
-        assert page.locator("#transfer-learning").is_visible()
+        # The address changes before the page is there.
+        page.wait_for_url("**/docs/glossary.html#transfer-learning")
+        page.locator("#transfer-learning").wait_for()
 
     def test_formulas_are_there_without_a_script(self, pages):
         page = pages.opened("notebooks/04_training_on_cpu.html")
