@@ -131,6 +131,9 @@ CROPS = {
     BEGIN
     + "o = (torch.randn(n, 2, generator=generator) * 1.2 + padding).round().clamp(0, 6).long().tolist(); "
     + CUT: "far more often",
+    BEGIN.replace("h, w =", "w, h =") + DRAW + CUT: "Keep height and width apart",
+    BEGIN + DRAW + CUT.replace("c:c + w", "c:c + h"): "12×7 (height × width) are not",
+    BEGIN + DRAW + CUT.replace("r:r + h", "r:r + w"): "crops of 7×7 come back",
 }
 
 

@@ -244,10 +244,7 @@ def check_crop(answer: Crop) -> None:
         )
     if found.dtype != torch.uint8:
         raise Mistake(f"It returns {found.dtype}. Bytes come in, so bytes (torch.uint8) should come out.")
-    middle = found[:, :, SIDE // 2, SIDE // 2].int() - 1
-    if not torch.equal(middle[:, 2], torch.arange(PICTURES, dtype=torch.int32) % 250):
-        raise Mistake("Pictures change places in the batch. Their labels do not, so each must stay.")
-    rows, columns = middle[:, 0] - SIDE // 2 + PADDING, middle[:, 1] - SIDE // 2 + PADDING
+    rows, columns = _offsets(found)
     _check_content(found, images, rows, columns)
     _check_offsets(rows, columns)
     again = answer(images, PADDING, torch.Generator().manual_seed(0))
@@ -258,10 +255,35 @@ def check_crop(answer: Crop) -> None:
     other = answer(images, PADDING, torch.Generator().manual_seed(1))
     if torch.equal(other, found):
         raise Mistake("Another generator gives the same crops. Do not set a seed inside the function.")
+    _check_oblong(answer)
+
+
+def _offsets(found: Tensor) -> tuple[Tensor, Tensor]:
+    """The first row and the first column of every crop, read off its middle pixel."""
+    middle = [side // 2 for side in found.shape[2:]]
+    pixel = found[:, :, middle[0], middle[1]].int() - 1
+    if not torch.equal(pixel[:, 2], torch.arange(PICTURES, dtype=torch.int32) % 250):
+        raise Mistake("Pictures change places in the batch. Their labels do not, so each must stay.")
+    return pixel[:, 0] - middle[0] + PADDING, pixel[:, 1] - middle[1] + PADDING
+
+
+def _check_oblong(answer: Crop) -> None:
+    """Of pictures that are higher than wide, which tell height from width."""
+    images = _coded_pictures()[..., : SIDE - 5].contiguous()
+    shape = "×".join(map(str, images.shape[2:]))
+    advice = f"Squares are right, but pictures of {shape} (height × width) are not"
+    try:
+        found = answer(images.clone(), PADDING, torch.Generator().manual_seed(0))
+    except Exception as error:
+        raise Mistake(f"{advice}: {error}. Keep height and width apart.") from error
+    if found.shape != images.shape:
+        raise Mistake(f"{advice}: crops of {'×'.join(map(str, found.shape[2:]))} come back.")
+    _check_content(found, images, *_offsets(found))
 
 
 def _check_content(found: Tensor, images: Tensor, rows: Tensor, columns: Tensor) -> None:
-    padded = torch.zeros(PICTURES, 3, SIDE + 2 * PADDING, SIDE + 2 * PADDING, dtype=torch.uint8)
+    height, width = images.shape[2:]
+    padded = torch.zeros(PICTURES, 3, height + 2 * PADDING, width + 2 * PADDING, dtype=torch.uint8)
     padded[:, :, PADDING:-PADDING, PADDING:-PADDING] = images
     shifted = bool((rows != PADDING).any() or (columns != PADDING).any())
     if shifted and not (found == 0).any():
@@ -274,7 +296,7 @@ def _check_content(found: Tensor, images: Tensor, rows: Tensor, columns: Tensor)
                 f"A picture is shifted by more than the padding of {PADDING}. The first row and column to "
                 f"keep run from 0 to 2 · padding, {2 * PADDING} here."
             )
-        expected = padded[i, :, row : row + SIDE, column : column + SIDE]
+        expected = padded[i, :, row : row + height, column : column + width]
         if not torch.equal(found[i], expected):
             if torch.equal(found[i].transpose(1, 2), expected):
                 raise Mistake("Rows and columns are swapped in the result.")
