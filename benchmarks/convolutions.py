@@ -66,7 +66,8 @@ def steps(options: Namespace, recipe: Recipe, home: str, fastest: bool) -> tuple
     network, engine = network_for(model, features), machine.choose(recipe, "features")
     if fastest:
         one = features.read(torch.zeros(1, dtype=torch.int64))
-        engine = machine.tuned(engine, network, one, recipe.batch_size, MANY)
+        precisions = machine.precisions_to_try(recipe, "features", engine)
+        engine = machine.tuned_in_any_precision(engine, precisions, network, one, recipe.batch_size, MANY)
     engine.place(network)
     with engine.computing():
         batches, optimizer = endless(features, recipe), make_optimizer(model, recipe)

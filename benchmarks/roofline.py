@@ -33,7 +33,8 @@ def measure_limits() -> dict[str, object]:
     reached = machine.shares({name: costs[name] for name in ("laptop", "full")}, limits)
     reached["prediction"] = machine.prediction_share(LAPTOP.image_size, limits)
     intensity = dict(zip(reached, intensities(), strict=True))
-    precisions = (*[costs["laptop"][0].precision] * 2, costs["full"][0].precision, "fp32")
+    laptop = costs["laptop"][0]
+    precisions = (laptop.trunk_precision, laptop.precision, costs["full"][0].precision, "fp32")
     speed = {
         name: share * limits.gigaflops[precision]
         for (name, share), precision in zip(reached.items(), precisions, strict=True)

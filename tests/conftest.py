@@ -44,7 +44,7 @@ def quick_doctor(monkeypatch):
             return 270.0
 
     def costs(recipe, images, **options):
-        return [Known(recipe, "fp32", 0.0, 1.0, 0.0, 0.3, 0, 70_000_000_000)]  # 70 GFLOP a second
+        return [Known(recipe, "fp32", "fp32", 0.0, 1.0, 0.0, 0.3, 0, 70_000_000_000)]  # 70 GFLOP a second
 
     module = sys.modules["resnet_course.machine.report"]
     monkeypatch.setattr(module, "costs", costs)

@@ -15,7 +15,7 @@ from resnet_course.training.planning.advice import MINUTES
 
 @pytest.fixture(autouse=True)
 def no_timing(monkeypatch):
-    cost = machine.scaled(machine.Cost(LAPTOP, "fp32", 0.008, 0.008, 0.0, 0.003, 1, 1), LAPTOP)[0]
+    cost = machine.scaled(machine.Cost(LAPTOP, "fp32", "fp32", 0.008, 0.008, 0.0, 0.003, 1, 1), LAPTOP)[0]
     known = replace(cost, trunk=0.008, gradients=0.008, forward=0.003)
     monkeypatch.setattr(machine, "costs", lambda recipe, *rest: machine.scaled(known, recipe))
 

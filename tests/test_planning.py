@@ -30,7 +30,7 @@ def slow_machine(monkeypatch):
     """A machine whose costs are known, as many times as fast as `speed` says."""
 
     def make(speed):
-        measured = machine.scaled(machine.Cost(LAPTOP, "fp32", 1.0, 1.0, 0.0, 1.0, 1, 1), LAPTOP)[0]
+        measured = machine.scaled(machine.Cost(LAPTOP, "fp32", "fp32", 1.0, 1.0, 0.0, 1.0, 1, 1), LAPTOP)[0]
         second = SECONDS_OF_A_TRUNK / speed
         known = replace(measured, trunk=second, gradients=second, update=0.0, forward=second / 3)
         monkeypatch.setattr(machine, "costs", lambda recipe, *rest: machine.scaled(known, recipe))

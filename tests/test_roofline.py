@@ -67,11 +67,11 @@ def test_the_limits_are_those_of_a_product_and_a_copy(monkeypatch):
 
 def test_shares_set_the_work_against_the_limit_of_its_precision():
     limits = machine.Limits({"fp32": 100.0, "bf16": 400.0}, 10.0)
-    cached = Cost(LAPTOP, "bf16", 0.01, 0.02, 1.28, 0.0, 2_000_000_000, 6_000_000_000)
-    two = [Cost(phase, "fp32", 0.0, 0.1, 0.0, 0.0, 0, 5_000_000_000) for phase in FULL.phases]
+    cached = Cost(LAPTOP, "bf16", "fp32", 0.01, 0.02, 1.28, 0.0, 2_000_000_000, 6_000_000_000)
+    two = [Cost(phase, "fp32", "fp32", 0.0, 0.1, 0.0, 0.0, 0, 5_000_000_000) for phase in FULL.phases]
     found = machine.shares({"laptop": [cached], "full": two}, limits)
     assert found == {
-        "trunk pass of laptop": pytest.approx(200 / 400),
+        "trunk pass of laptop": pytest.approx(200 / 100),
         "step of laptop": pytest.approx(6 / (0.02 + 0.01) / 400),
         "step of full": pytest.approx(0.5),
     }

@@ -6,11 +6,18 @@ from resnet_course.machine.engine import Engine
 from resnet_course.machine.estimates import Cost, costs, estimate, scaled
 from resnet_course.machine.limits import memory_free, processor, threads_here, usable_cores
 from resnet_course.machine.memory import keeping_memory
-from resnet_course.machine.probing import Probe, choose, needs_retuning, probe, retune
+from resnet_course.machine.probing import (
+    Probe,
+    choose,
+    needs_retuning,
+    precisions_to_try,
+    probe,
+    retune,
+)
 from resnet_course.machine.report import advice, environment, report
 from resnet_course.machine.roofline import Limits, measure_limits, prediction_share, shares
 from resnet_course.machine.timing import seconds
-from resnet_course.machine.tuning import forget, signature, tuned
+from resnet_course.machine.tuning import forget, signature, tuned, tuned_in_any_precision
 
 __all__ = [
     "Convolutions",
@@ -30,6 +37,7 @@ __all__ = [
     "measure_limits",
     "memory_free",
     "needs_retuning",
+    "precisions_to_try",
     "prediction_share",
     "probe",
     "processor",
@@ -41,5 +49,6 @@ __all__ = [
     "signature",
     "threads_here",
     "tuned",
+    "tuned_in_any_precision",
     "usable_cores",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -72,10 +72,12 @@ class Convolutions:
     """The ways of all convolutions that learn, for batches of `batch` images; all others take PyTorch's.
 
     ways: pairs of a Convolution and its Ways.
+    seconds: that all passes of one step took in these ways; infinity where not all were measured.
     """
 
     batch: int
     ways: tuple[tuple[Convolution, Ways], ...]
+    seconds: float = field(default=float("inf"), compare=False)
 
     @classmethod
     def from_list(cls, content: list) -> Convolutions:
@@ -86,6 +88,11 @@ class Convolutions:
     def to_list(self) -> list:
         """Numbers and strings in lists, as a checkpoint holds them."""
         return [self.batch, [[list(sizes), list(each)] for sizes, each in self.ways]]
+
+    @property
+    def precision(self) -> str | None:
+        """In which they were measured; None where none was faster than PyTorch's."""
+        return self.ways[0][0].precision if self.ways else None
 
     def fit(self, precision: str, batch: int) -> bool:
         """Whether they were measured in that precision and for such batches."""

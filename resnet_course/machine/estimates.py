@@ -19,9 +19,9 @@ from resnet_course.inputs.batches import eval_batches
 from resnet_course.machine.distributed import world_size
 from resnet_course.machine.engine import Engine
 from resnet_course.machine.operations import operations
-from resnet_course.machine.probing import choose
+from resnet_course.machine.probing import choose, precisions_to_try
 from resnet_course.machine.timing import seconds
-from resnet_course.machine.tuning import tuned
+from resnet_course.machine.tuning import tuned_in_any_precision
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
 from resnet_course.transfer import freeze, fused, split_at, trunk_of
@@ -36,14 +36,16 @@ FOR_A_PHASE = 1.5  # seconds after which only the measurements that it cannot do
 class Cost:
     """What one phase of a recipe costs here, measured on a few of its own steps.
 
-    precision: in which it computes. trunk: seconds to send one image through the frozen trunk, once; 0 if
-    nothing is cached. gradients: seconds for the gradients of one image. update: seconds for the optimiser to
-    change the weights. forward: seconds to validate on one view of one image.
+    precision: in which a step computes. trunk_precision: in which the frozen trunk does. trunk: seconds to
+    send one image through the frozen trunk, once; 0 if nothing is cached. gradients: seconds for the
+    gradients of one image. update: seconds for the optimiser to change the weights. forward: seconds to
+    validate on one view of one image.
     trunk_operations, step_operations: floating-point operations for an image; see `operations`.
     """
 
     recipe: Recipe
     precision: str
+    trunk_precision: str
     trunk: float
     gradients: float
     update: float
@@ -137,7 +139,7 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
     def inputs() -> Tensor:
         return next(eval_batches(image_set, plan))[0]
 
-    once, trunk_operations, network, batch = 0.0, 0, model, inputs
+    once, trunk_operations, trunk_precision, network, batch = 0.0, 0, engine.precision, model, inputs
     if recipe.cached_views:
         trunk, network = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
         once = _forward(trunk, engine, inputs) / count
@@ -147,13 +149,23 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
         engine, batch = choose(recipe, "features"), lambda: features
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
         steps, shard = recipe.epochs * (images // recipe.batch_size), -(-recipe.batch_size // world_size())
-        engine = tuned(engine, network, batch()[:1], shard, steps, tuning_at_most).for_batches_of(count)
+        kind = "features" if recipe.cached_views else "images"
+        engine = tuned_in_any_precision(
+            engine,
+            precisions_to_try(recipe, kind, engine),
+            network,
+            batch()[:1],
+            shard,
+            steps,
+            tuning_at_most,
+        ).for_batches_of(count)
     until = perf_counter() + FOR_A_PHASE
     step, update = _learning(network, engine, batch, image_set.labels, until)
     forward = _forward(network, engine, batch) if perf_counter() < until else step / 3
     return Cost(
         recipe=recipe,
         precision=engine.precision,
+        trunk_precision=trunk_precision,
         trunk=once,
         gradients=step / count,
         update=update,

@@ -178,6 +178,18 @@ def choose(demands: Demands, kind: str = "images") -> Engine:
     )
 
 
+def precisions_to_try(demands: Demands, kind: str, engine: Engine) -> tuple[str, ...]:
+    """The precisions among which `tuned_in_any_precision` may choose; the engine's own comes first.
+
+    Both where the recipe leaves it open and all that is computed learns, so that all of it is measured, on a
+    processor that computes bf16 itself. kind: "images" or "features".
+    """
+    both = demands.precision == demands.memory_format == "auto" and kind == "features"
+    if not both or devices.kind_of(engine.device) != "cpu" or probe().emulates_bf16:
+        return (engine.precision,)
+    return (engine.precision, "fp32" if engine.precision == "bf16" else "bf16")
+
+
 def needs_retuning(engine: Engine, seconds_per_image: Sequence[float], epoch_seconds: float) -> bool:
     """Whether `retune` is due before the next epoch: the pace says that the engine may be wrong by now.
 

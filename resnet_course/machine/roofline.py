@@ -69,7 +69,7 @@ def shares(costs: Mapping[str, Sequence[Cost]], limits: Limits) -> dict[str, flo
     for name, phases in costs.items():
         if trunk := [cost for cost in phases if cost.trunk]:
             flops = sum(cost.trunk_operations for cost in trunk) / sum(cost.trunk for cost in trunk)
-            found[f"trunk pass of {name}"] = flops / 1e9 / limits.gigaflops[trunk[0].precision]
+            found[f"trunk pass of {name}"] = flops / 1e9 / limits.gigaflops[trunk[0].trunk_precision]
         work = sum(cost.recipe.epochs * cost.step_operations for cost in phases)
         took = sum(
             cost.recipe.epochs * (cost.gradients + cost.update / cost.recipe.batch_size) for cost in phases

@@ -106,8 +106,9 @@ class Phase:
                 self.engine = replace(self.engine, **layout)
             if before.convolutions:
                 network = network_for(self.model, self.train)
+                precision = (self.engine.precision,)
                 self.engine = _tuned(
-                    replace(self.engine, convolutions=None), network, self.train, self.recipe
+                    replace(self.engine, convolutions=None), precision, network, self.train, self.recipe
                 )
             self.engine.place(self.model)
             self.paces.clear()
@@ -184,20 +185,25 @@ def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict
     known = machine.Convolutions.from_list(ways) if ways else None
     # The first process decides for all: processors in a group may differ, and measuring is done together.
     same = distributed.broadcast(measured_on == machine.signature(engine.device))
+    precisions = machine.precisions_to_try(recipe, train.kind, engine)
+    if same and known and known.precision in precisions:
+        engine = replace(engine, precision=known.precision)
     if same and (known is None or known.fit(engine.precision, _batch(recipe))):
         return engine if known is None else engine.computing_as(known)
     if measured_on and not same:
         say("Processor, caps or PyTorch are not those of before, so the convolutions are measured anew.")
-    return _tuned(engine, network, train, recipe)
+    return _tuned(engine, precisions, network, train, recipe)
 
 
-def _tuned(engine: Engine, network: nn.Module, train: LabelledSet, recipe: Recipe) -> Engine:
+def _tuned(
+    engine: Engine, precisions: tuple[str, ...], network: nn.Module, train: LabelledSet, recipe: Recipe
+) -> Engine:
     """The engine with the fastest way for each convolution, unless the recipe demands a layout."""
     if recipe.memory_format != "auto":
         return engine
     image, _ = next(eval_batches(train.subset(torch.arange(1)), recipe))
     steps = recipe.epochs * (len(train) // recipe.batch_size)
-    return machine.tuned(engine, network, image, _batch(recipe), steps)
+    return machine.tuned_in_any_precision(engine, precisions, network, image, _batch(recipe), steps)
 
 
 def _batch(recipe: Recipe) -> int:
