@@ -4,8 +4,9 @@
 
 Steps as `fit` takes them, from features computed once, batch and optimiser included: of layer4 at 96 pixels
 and at 128, as the recipe `laptop` has it, and of layer3 and layer4 at 128. Each way runs in a process of its
-own, in turn. An older processor is tried on a newer one by capping the instructions, in the environment:
-ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2; the record names the cap.
+own, in turn; a processor that computes bf16 itself has a record of its own. An older processor is tried on a
+newer one by capping the instructions, in the environment: ONEDNN_MAX_CPU_ISA=AVX2
+MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2; the record names the cap.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def main() -> None:
                 "ratio": round(median["fastest"] / median["pytorch"], 3),
                 "engines": engines,
             }
-    record("convolutions", measured, options.data_is, options.weights_are)
+    name = "convolutions" if machine.probe().emulates_bf16 else "convolutions_bf16"
+    record(name, measured, options.data_is, options.weights_are)
 
 
 def steps(options: Namespace, recipe: Recipe, home: str, fastest: bool) -> tuple[list[float], str]:
