@@ -207,6 +207,18 @@ def test_a_short_training_measures_no_precision(monkeypatch):
     assert not clock.begun
 
 
+def test_resume_takes_the_precision_of_the_saved_ways_and_measures_nothing(monkeypatch):
+    clock = Clock(monkeypatch, by_precision)
+    monkeypatch.setattr(machine, "choose", lambda recipe, kind="images": ENGINE)
+    monkeypatch.setattr(machine, "precisions_to_try", lambda *of: BOTH)
+    ways = ((Convolution(64, 64, 3, 3, 3, 1, 1, "bf16"), Ways(*["columns"] * 3)),)
+    saved = Convolutions(LEARNS.batch_size, ways)
+    before = {"convolutions": (machine.signature("cpu"), saved.to_list())}
+    many = ImageSet(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.arange(64) % 2, ("a", "b"), "many")
+    engine = phases._engine(layer4(), many, LEARNS, before)
+    assert (engine.precision, engine.convolutions) == ("bf16", saved) and not clock.begun
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "gain", "expected"),
     [

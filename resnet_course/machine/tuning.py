@@ -99,8 +99,8 @@ def tuned_in_any_precision(
     """`tuned`, in the precision in which all convolutions of a step are fastest once each takes its best way.
 
     precisions: that may be taken, the engine's own among them; each is measured for at most 1.5 seconds.
-    PyTorch's own ways do not tell which one that is: with AMX, layer4's step at 128 pixels took 727 ms in
-    fp32 and 736 in bf16, but in its fastest ways 533 and 315.
+    PyTorch's own ways do not tell which one that is: with AMX they are about as fast in both for layer4,
+    whose fastest ways are clearly faster in bf16 (`benchmarks/convolutions.py`).
     The engine's own precision stays where another has no faster way or not all could be measured.
     """
     if len(precisions) < 2:
