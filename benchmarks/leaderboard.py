@@ -22,28 +22,36 @@ ORIGINALS = {
 }
 SCRATCH = "from scratch: airbench94 with Muon (arXiv 2404.00498)"
 INTRODUCTION = (
-    "Made by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. Two cores of a "
-    "processor with AVX2 alone ({machine}), ImageNet weights (CNTK's ResNet-18, last block left out). The "
-    "interval is of 95%, Wilson's, for the test pictures of one run: 5,000 above, 1,000 below; it does not "
-    "cover other trainings. Minutes are means or medians of the runs."
+    "Made by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. Two cores, "
+    "ImageNet weights (CNTK's ResNet-18, last block left out). Minutes of one processor say nothing about "
+    "those of another: compare rows with the same one. The interval is of 95%, Wilson's, for the test "
+    "pictures of one run: 5,000 above, 1,000 below; it does not cover other trainings. Minutes are means or "
+    "medians of the runs. The original's accuracies come from a GPU, its minutes from its steps on the "
+    "processor."
 )
-HEAD = "| what | right on test | runs | interval | minutes | peak memory |\n|---|---|---|---|---|---|\n"
+HEAD = (
+    "| what | right on test | runs | interval | minutes | peak memory | processor |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
+KINDS = ("avx2", "amx")  # of processor, as `time_to_accuracy.py --machine` names them
 
 
-def rows_of_all() -> Iterator[str]:
-    """All of CIFAR-10's training pictures, from the command to the checkpoint."""
-    laptop, steps = recorded("laptop_avx2"), recorded("original_steps_avx2")
+def rows_of_all(kind: str) -> Iterator[str]:
+    """All of CIFAR-10's training pictures, from the command to the checkpoint, on one kind of processor."""
+    laptop, steps = recorded(f"laptop_{kind}"), recorded(f"original_steps_{kind}")
+    if not laptop or not steps:
+        return
+    on = _processor(f"laptop_{kind}")
     runs = list(laptop["runs"].values())
-    memory = [run.get("peak_memory_gigabytes") for run in runs]
-    yield _row(
-        "`laptop`", [run["test_accuracy_percent"] for run in runs], 5_000, laptop["minutes"], memory[0]
-    )
+    memory = max((run.get("peak_memory_gigabytes", 0.0) for run in runs), default=0.0)
+    accuracies = [run["test_accuracy_percent"] for run in runs]
+    yield _row("`laptop`", accuracies, 5_000, laptop["minutes"], memory, on)
     for batchnorm, name in ORIGINALS.items():
         found = recorded("original_run")[f"batchnorm_{batchnorm}_seed_0"]
         minutes = steps["original_minutes_computed"]
-        yield _row(name, [found["best_on_test_percent"]], 5_000, minutes, None, " (computed, 10 epochs)")
+        yield _row(name, [found["best_on_test_percent"]], 5_000, minutes, 0.0, on, " (computed, 10 epochs)")
     scratch = steps["airbench94_minutes_computed"]
-    yield f"| {SCRATCH}, not run | 94% by its authors | | | {scratch:g} (computed) | |"
+    yield f"| {SCRATCH}, not run | 94% by its authors | | | {scratch:g} (computed) | | {on} |"
 
 
 def rows_of_few(count: int) -> Iterator[str]:
@@ -53,31 +61,47 @@ def rows_of_few(count: int) -> Iterator[str]:
         runs = list(few["runs"].values())
         memory = max(run["peak_memory_gigabytes"] for run in runs)
         values = [run["test_accuracy_percent"] for run in runs]
-        yield _row("`few`, from the command on", values, 1_000, few["seconds"] / 60, memory)
+        on = _processor("few")
+        yield _row("`few`, from the command on", values, 1_000, few["seconds"] / 60, memory, on)
     cells = [cell for name, cell in recorded("peers").items() if name.startswith(f"at_{count}_")]
     for key, name in (
         ("ours", "`fit_in`, five minutes allowed"),
         ("scikit_learn", "logistic regression on features at 128 pixels (scikit-learn)"),
         ("timm", "timm's `resnet18`, all layers, a plain loop for as long as `fit_in` took"),
     ):
-        yield from _rows(name, [(cell[key]["test_accuracy_percent"], cell[key]["seconds"]) for cell in cells])
+        runs = [(cell[key]["test_accuracy_percent"], cell[key]["seconds"]) for cell in cells]
+        yield from _rows(name, runs, "peers")
     fastai = [cell for name, cell in recorded("minutes_fastai").items() if name.startswith(f"at_{count}_")]
     peers = [(cell["fastai_test_accuracy_percent"], cell["fastai_seconds"]) for cell in fastai]
-    yield from _rows("fastai 2.8's `fine_tune(5)`, its defaults, 128 pixels", peers)
+    yield from _rows("fastai 2.8's `fine_tune(5)`, its defaults, 128 pixels", peers, "minutes_fastai")
     for key, name in (("same_time", "`fit_in` in fastai's time"), ("quarter", "`fit_in` in a quarter of it")):
-        yield from _rows(name, [(c[key]["test_accuracy_percent"], c[key]["seconds"]) for c in fastai])
+        runs = [(c[key]["test_accuracy_percent"], c[key]["seconds"]) for c in fastai]
+        yield from _rows(name, runs, "minutes_fastai")
 
 
-def _rows(name: str, runs: list[tuple[float, float]]) -> Iterator[str]:
+def _rows(name: str, runs: list[tuple[float, float]], benchmark: str) -> Iterator[str]:
     if runs:
         minutes = statistics.median(seconds for _, seconds in runs) / 60
-        yield _row(name, [accuracy for accuracy, _ in runs], 1_000, minutes, None)
+        accuracies = [accuracy for accuracy, _ in runs]
+        yield _row(name, accuracies, 1_000, minutes, 0.0, _processor(benchmark))
+
+
+def _processor(benchmark: str) -> str:
+    """What a benchmark was measured on: the processor's name and its instructions."""
+    conditions = json.loads(RESULTS.read_text(encoding="utf-8"))[benchmark]["conditions"]
+    return conditions["instructions"].partition(" torch ")[0]
 
 
 def _row(
-    name: str, accuracies: list[float], pictures: int, minutes: float, memory: float | None, note: str = ""
+    name: str,
+    accuracies: list[float],
+    pictures: int,
+    minutes: float,
+    memory: float,
+    processor: str,
+    note: str = "",
 ) -> str:
-    """accuracies: in percent, of all runs. pictures: that judged each."""
+    """accuracies: in percent, of all runs. pictures: that judged each. memory: in gigabytes, 0 if unknown."""
     mean = statistics.mean(accuracies)
     low, high = wilson_interval(round(mean / 100 * pictures), pictures)
     cells = (
@@ -87,16 +111,17 @@ def _row(
         f"{100 * low:.1f} to {100 * high:.1f}",
         f"{minutes:.1f}{note}",
         f"{memory:.1f} GB" if memory else "not measured",
+        processor,
     )
     return f"| {' | '.join(cells)} |"
 
 
 def board() -> str:
     """The whole file."""
-    machine = json.loads(RESULTS.read_text(encoding="utf-8"))["laptop_avx2"]["conditions"]["machine"]
+    of_all = [row for kind in KINDS for row in rows_of_all(kind)]
     parts = [
-        "# Leaderboard\n\n" + INTRODUCTION.format(machine=machine) + "\n",
-        "## All 50,000 training pictures\n\n" + HEAD + "\n".join(rows_of_all()) + "\n",
+        "# Leaderboard\n\n" + INTRODUCTION + "\n",
+        "## All 50,000 training pictures\n\n" + HEAD + "\n".join(of_all) + "\n",
     ]
     for count in (10, 50, 500):
         if rows := list(rows_of_few(count)):

@@ -1,4 +1,6 @@
-"""Minutes of every notebook and of its sections, by mode, as nbclient runs it: from the kernel's start on.
+"""Minutes of every notebook and of its sections, by mode, as nbclient runs it, and the kernel's peak memory.
+
+The minutes begin with the kernel's start. Memory is read as Linux tells it.
 
 uv run python benchmarks/notebooks.py --mode laptop --data … --weights … --data-is … --weights-are …
 """
@@ -36,11 +38,11 @@ def main() -> None:
 
 
 def run(path: Path, executed: Path | None) -> dict[str, Any]:
-    """Execute a notebook and return its minutes and seconds, and the minutes of each section by its number.
+    """Execute a notebook and return its minutes and seconds, those of each section, and its peak memory.
 
     executed: a folder for what was run so far, cells with their outputs, also where a cell fails.
     """
-    notebook, began = nbformat.read(path, as_version=4), {}
+    notebook, began, gigabytes = nbformat.read(path, as_version=4), {}, []
     sections = sections_of(notebook.cells)
     minutes = dict.fromkeys(sorted(set(sections)), 0.0)
 
@@ -49,6 +51,8 @@ def run(path: Path, executed: Path | None) -> dict[str, Any]:
 
     def end(cell: Any, cell_index: int, execute_reply: Any) -> None:
         minutes[sections[cell_index]] += (time.perf_counter() - began[cell_index]) / 60
+        status = Path(f"/proc/{client.km.provisioner.pid}/status").read_text(encoding="ascii")
+        gigabytes.append(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e9)
 
     client = NotebookClient(
         notebook,
@@ -66,7 +70,12 @@ def run(path: Path, executed: Path | None) -> dict[str, Any]:
             nbformat.write(notebook, executed / path.name)
     seconds = time.perf_counter() - start
     by_section = {f"section_{number}": round(each, 2) for number, each in minutes.items()}
-    return {"minutes": round(seconds / 60, 2), "seconds": round(seconds, 1), "minutes_of": by_section}
+    return {
+        "minutes": round(seconds / 60, 2),
+        "seconds": round(seconds, 1),
+        "minutes_of": by_section,
+        "peak_memory_gigabytes": round(max(gigabytes), 2),
+    }
 
 
 def sections_of(cells: list[Any]) -> list[int]:

@@ -82,7 +82,7 @@ def tuned(
     found = _known.get(key)
     if distributed.broadcast(found is None):
         channels_last = replace(engine, memory_format="channels_last", layer4_format=None, convolutions=None)
-        say("Measuring the convolutions for up to two seconds …")
+        say(f"Measuring the convolutions in {engine.precision} for up to two seconds …")
         found = _known[key] = distributed.broadcast(_measured(channels_last, calls, batch, seconds))
     return engine.computing_as(distributed.broadcast(found))
 
