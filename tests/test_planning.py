@@ -77,6 +77,14 @@ def test_the_plan_says_what_is_left_out(slow_machine):
     assert "all 100 images" in str(planning.Planner(100, 10).plan(600))
 
 
+def test_what_was_not_measured_is_called_extrapolated(slow_machine):
+    slow_machine(1)
+    few, many = planning.Planner(500, 10).plan(600), planning.Planner(400_000, 10, 5_000).plan(10**6)
+    assert not few.extrapolated and "extrapolated" not in plans.what_the_table_says(few)
+    assert many.images == 400_000
+    assert many.extrapolated and "extrapolated from fewer" in plans.what_the_table_says(many)
+
+
 @pytest.mark.parametrize("name", plans.CHOICES)
 def test_the_table_has_every_choice(name):
     errors = [1 - planning.expected_accuracy(name, count) for count in (3, 10, 100, 1_000, 4_500, 20_000)]
@@ -94,6 +102,7 @@ def test_between_its_rows_the_table_is_a_power_law(monkeypatch):
     try:
         assert planning.expected_accuracy("x", 100) == pytest.approx(1 - math.sqrt(0.4 * 0.04))
         assert planning.expected_accuracy("x", 10_000) == pytest.approx(1 - 0.04 * math.sqrt(0.1))
+        assert planning.expected_accuracy("x", 10**6) == planning.expected_accuracy("x", 10_000), "too far"
         assert math.isnan(planning.expected_accuracy("y", 10)), "one number of images makes no line"
     finally:
         learning_curves._curve.cache_clear()

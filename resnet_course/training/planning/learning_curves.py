@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 TABLE = resources.files(__package__) / "strategy_table.json"
+FARTHEST = 10  # times the most images a class that were measured: from 50 and 500, 4,500 came out right
 
 
 @functools.cache
@@ -33,17 +34,23 @@ def _curve(strategy: str) -> tuple[tuple[float, float], ...]:
     )
 
 
+def most_images(strategy: str) -> int:
+    """The most images a class with which a strategy was measured; 0 if it was not."""
+    return max(map(int, strategy_table()["rows"].get(strategy, ())), default=0)
+
+
 def expected_accuracy(strategy: str, images_per_class: float) -> float:
     """The accuracy, 0 to 1, that the table has for a strategy; between and beyond its rows a power law.
 
-    Errors fall as a power of the number of images, a straight line in two logarithms. A strategy that was
+    Errors fall as a power of the number of images, a straight line in two logarithms. The line is followed
+    to ten times the most images that were measured; of more, nothing is promised. A strategy that was
     measured with fewer than two numbers of images has no line: then it is NaN.
     Source: Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017 (arXiv 1712.00409).
     """
     points = _curve(strategy)
     if len(points) < 2:
         return math.nan
-    at = math.log(max(1.0, images_per_class))
+    at = min(math.log(max(1.0, images_per_class)), points[-1][0] + math.log(FARTHEST))
     right = next((place for place, (x, _) in enumerate(points) if x >= at), len(points) - 1)
     (x0, y0), (x1, y1) = points[max(1, right) - 1], points[max(1, right)]
     return 1 - math.exp(min(0.0, y0 + (y1 - y0) * (at - x0) / (x1 - x0)))

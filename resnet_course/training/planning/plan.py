@@ -11,7 +11,7 @@ from resnet_course import machine
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
 from resnet_course.recipes import LAPTOP, STRATEGIES, Recipe, strategy
-from resnet_course.training.planning.learning_curves import expected_accuracy, strategy_table
+from resnet_course.training.planning.learning_curves import expected_accuracy, most_images, strategy_table
 
 # Training all layers and a random head with few images were behind in every row that was measured.
 CHOICES = tuple(name for name in STRATEGIES if name not in ("all", "layer4, head from random"))
@@ -34,6 +34,7 @@ class Plan:
     validation_images: that it is validated on; 0: all are learned from, and a probe is cross-validated.
     seconds: that it is estimated to take; last: those of them for the last validation.
     expected: the accuracy that the strategy table has for so many images a class, 0 to 1.
+    extrapolated: whether the table has been measured with fewer images only.
     """
 
     recipe: Recipe
@@ -43,6 +44,7 @@ class Plan:
     seconds: float
     last: float
     expected: float
+    extrapolated: bool
 
     def __str__(self) -> str:
         recipe, part = self.recipe, f"all {self.of:,} images"
@@ -126,12 +128,13 @@ class Planner:
 
     def _of(self, name: str, images: int) -> Plan:
         expected = expected_accuracy(name, images / self.classes)
+        extrapolated = images / self.classes > most_images(name)
         recipe = replace(strategy(name, images), seed=self.seed)
         validation = min(self.validation, max(LEAST_VALIDATION, images // PART))
         phases = machine.scaled(self.reference, recipe, self.width)
         seconds = sum(cost.seconds(images, validation) * self._factor(cost.recipe) for cost in phases)
         last = validation * recipe.validation_views * phases[-1].forward
-        return Plan(recipe, images, self.images, validation, seconds, last, expected)
+        return Plan(recipe, images, self.images, validation, seconds, last, expected, extrapolated)
 
     def _factor(self, recipe: Recipe) -> float:
         """How many times as long as by its operations a phase takes, where it was measured."""
@@ -148,6 +151,7 @@ class Planner:
 
 
 def what_the_table_says(plan: Plan) -> str:
-    """How good the plan's strategy was with so many images a class, and where."""
+    """How good the plan's strategy was with so many images a class, and where; or what its line promises."""
     table = strategy_table()
-    return f"{plan.expected:.0%} right with so many images a class of other pictures ({table['data']})"
+    guess = ", extrapolated from fewer" if plan.extrapolated else ""
+    return f"{plan.expected:.0%} right with so many images a class of other pictures ({table['data']}{guess})"
