@@ -31,6 +31,7 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     "convolutions in their fastest ways make a step faster": lambda r: all(
         r["convolutions"][name]["ratio"] < 0.95 for name in ("layer4_at_96", "layer3_at_128")
     ),
+    "the fused AdamW takes less than half the time": lambda r: r["optimizer"]["ratio"] < 0.5,
     "keeping memory makes no step slower": lambda r: all(
         r["memory"][f"train_from_{part}"]["times_as_long"] > 0.97 for part in ("all", "layer3")
     ),

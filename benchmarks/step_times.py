@@ -11,10 +11,13 @@ from dataclasses import replace
 
 import torch
 from measuring import WARM_UP, course_steps, in_new_process, in_turn, some_images, weights_file
+from torch.optim import AdamW
 
 from resnet_course import machine
-from resnet_course.recipes import LAPTOP, ORIGINAL, PLAIN, Recipe
+from resnet_course.recipes import LAPTOP, OPTIMIZERS, ORIGINAL, PLAIN, Recipe
+from resnet_course.resnet import resnet18
 from resnet_course.teaching.baseline import measure_original
+from resnet_course.transfer import freeze
 
 TRAIN, TEST = 50_000, 10_000  # images of CIFAR-10, which the original trains and validates on
 AIRBENCH = 0.29e15  # floating-point operations to 94%: Keller Jordan, "94% on CIFAR-10 in 3.29 seconds", 2024
@@ -84,6 +87,29 @@ def measure_compile(options: Namespace) -> dict[str, object]:
         "compiled_milliseconds": round(median["compiled"], 1),
         "compiling_seconds": round(compiling, 1),
         "pays_after_steps": round(compiling / saved) if saved > 0 else None,
+    }
+
+
+def measure_optimizer(options: Namespace) -> dict[str, object]:
+    """AdamW alone, layer4 and head, by PyTorch's loop and by the fused kernel that the recipes take."""
+    network = freeze(resnet18(10), "layer4")
+    weights = [each for each in network.parameters() if each.requires_grad]
+    for each in weights:
+        each.grad = torch.randn_like(each)
+    plain, fused = AdamW(weights, lr=1e-6), OPTIMIZERS["adamw"]([{"params": weights}], 1e-6)
+    with machine.choose(LAPTOP).computing():
+        median = in_turn(
+            {
+                name: lambda optimizer=optimizer: machine.seconds(optimizer.step, options.steps, 5.0)
+                for name, optimizer in (("plain", plain), ("fused", fused))
+            },
+            options.rounds,
+        )
+    return {
+        "weights": sum(each.numel() for each in weights),
+        "plain_milliseconds": round(1000 * median["plain"], 1),
+        "fused_milliseconds": round(1000 * median["fused"], 1),
+        "ratio": round(median["fused"] / median["plain"], 2),
     }
 
 

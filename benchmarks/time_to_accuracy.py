@@ -5,10 +5,10 @@
 
 Parts: "steps" (the original's own loop where the course has touched nothing, from which its ten epochs
 follow, and one step at equal work), "memory" (a step with memory kept and given back), "left_behind" (the
-original's step before and after memory was kept), "compile" (a step through torch.compile), "laptop" (three
-seeds), "full", "few" (50 images of each class), "growth" (time against the number of images), "estimate"
-(predicted against measured), "figure". In one call they run one after another on one machine, each in
-processes of its own.
+original's step before and after memory was kept), "compile" (a step through torch.compile), "optimizer"
+(AdamW alone), "laptop" (three seeds), "full", "few" (50 images of each class), "growth" (time against the
+number of images), "estimate" (predicted against measured), "figure". In one call they run one after another
+on one machine, each in processes of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from figure import draw
 from memory import measure_left_behind, measure_memory
 from record import parser, record
-from step_times import measure_compile, measure_steps
+from step_times import measure_compile, measure_optimizer, measure_steps
 from trainings import measure_estimate, measure_few, measure_full, measure_growth, measure_laptop
 
 PARTS: dict[str, tuple[str, Callable[[Namespace], dict[str, object]]]] = {
@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[str, Callable[[Namespace], dict[str, object]]]] = {
     "memory": ("memory", measure_memory),
     "left_behind": ("left_behind", measure_left_behind),
     "compile": ("compile", measure_compile),
+    "optimizer": ("optimizer", measure_optimizer),
     "laptop": ("laptop", measure_laptop),
     "full": ("full", measure_full),
     "few": ("few", measure_few),

@@ -22,7 +22,7 @@ from resnet_course.machine.operations import operations
 from resnet_course.machine.probing import choose, precisions_to_try
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned_in_any_precision
-from resnet_course.recipes import Recipe
+from resnet_course.recipes import OPTIMIZERS, Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
 from resnet_course.transfer import freeze, fused, split_at, trunk_of
 
@@ -202,7 +202,7 @@ def _learning(
     Two numbers, because the second does not grow with the batch.
     """
     engine.place(network).train()
-    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=0.0)
+    optimizer = OPTIMIZERS["adamw"]([{"params": [p for p in network.parameters() if p.requires_grad]}], 0.0)
     labels = labels.to(engine.device)
 
     def gradients() -> None:
