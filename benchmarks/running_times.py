@@ -21,10 +21,14 @@ PAGE = RESULTS.parents[1] / "docs" / "running_times.md"
 INTRODUCTION = """# How long the cells run
 
 Made by `python benchmarks/running_times.py` from `benchmarks/results.json`; change nothing here. Measured by
-`benchmarks/notebooks.py` in laptop mode, each notebook from the start of its kernel on, on {cores}
-({processor}; {instructions}); pictures: {data}; weights: {weights}. Reading and exercises come on
-top: the beginning of each notebook says how much. Section 0 is what stands before the first one: imports,
-loading, and what is downloaded or decoded once.
+`benchmarks/notebooks.py` in laptop mode, each notebook from the start of its kernel on.
+
+- Machine: {cores}; {instructions}.
+- Pictures: {data}.
+- Weights: {weights}.
+
+Reading and exercises come on top: the beginning of each notebook says how much. Section 0 is what stands
+before the first one: imports, loading, and what is downloaded or decoded once.
 """
 
 
@@ -40,8 +44,8 @@ def page() -> str:
     same = ("machine", "instructions", "data", "weights")
     if len({tuple(results[each]["conditions"].get(what) for what in same) for each in timed}) > 1:
         raise SystemExit(f"the notebooks were timed under different conditions: {', '.join(same)} must agree")
-    processor, cores, _ = conditions["machine"].rsplit(", ", 2)
-    lines = [INTRODUCTION.format(processor=processor, cores=cores, **conditions)]
+    cores = conditions["machine"].rsplit(", ", 2)[1]
+    lines = [INTRODUCTION.format(cores=cores, **conditions)]
     for path, found in measured.items():
         lines += _of(path.stem, _titles(path), found)
     return "\n".join(lines) + "\n"
@@ -63,7 +67,6 @@ def _titles(path: Path) -> dict[int, str]:
     """The titles of a notebook's sections by their numbers; -1: of the notebook, 0: of what comes first."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    text = re.sub(r"<!--.*?-->", "", text)
     sections = re.findall(r"^## (?:Part )?(\d+)\W+(.+)$", text, re.MULTILINE)
     title = re.search(r"^# (.+)$", text, re.MULTILINE)[1]
     return {-1: title, 0: "before the first section"} | {int(number): name for number, name in sections}

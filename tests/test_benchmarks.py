@@ -150,3 +150,8 @@ def test_a_claim_that_results_contradict_is_named():
 def test_the_leaderboard_says_what_results_hold():
     board = import_module("leaderboard")
     assert board.BOARD.read_text(encoding="utf-8") == board.board(), "run benchmarks/leaderboard.py"
+
+
+def test_the_page_of_running_times_says_what_results_hold():
+    times = import_module("running_times")
+    assert times.PAGE.read_text(encoding="utf-8") == times.page(), "run benchmarks/running_times.py"
