@@ -6,9 +6,9 @@
 Parts: "steps" (the original's own loop where the course has touched nothing, from which its ten epochs
 follow, and one step at equal work), "memory" (a step with memory kept and given back), "left_behind" (the
 original's step before and after memory was kept), "compile" (a step through torch.compile), "optimizer"
-(AdamW alone), "laptop" (three seeds), "full", "few" (50 images of each class), "growth" (time against the
-number of images), "estimate" (predicted against measured), "figure". In one call they run one after another
-on one machine, each in processes of its own.
+(AdamW alone), "advised" (huge pages, bound threads, other allocators), "laptop" (three seeds), "full", "few"
+(50 images of each class), "growth" (time against the number of images), "estimate" (predicted against
+measured), "figure". In one call they run one after another on one machine, each in processes of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 from argparse import Namespace
 from collections.abc import Callable
 
+from advised import measure_advised
 from figure import draw
 from memory import measure_left_behind, measure_memory
 from record import parser, record
@@ -29,6 +30,7 @@ PARTS: dict[str, tuple[str, Callable[[Namespace], dict[str, object]]]] = {
     "left_behind": ("left_behind", measure_left_behind),
     "compile": ("compile", measure_compile),
     "optimizer": ("optimizer", measure_optimizer),
+    "advised": ("advised", measure_advised),
     "laptop": ("laptop", measure_laptop),
     "full": ("full", measure_full),
     "few": ("few", measure_few),
