@@ -27,11 +27,13 @@ MOST_BITS = 22
 def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike) -> Path:
     """Write a checkpoint as an ONNX file that answers as `predict` does.
 
-    Its input "images" is uint8 [N, 3, S, S], RGB: N middle squares of images whose shorter side was scaled to
-    S pixels, the checkpoint's stored_size. Its output "probabilities" is float32 [N, C]. Scaling to the
-    network's size, normalisation, the recipe's test views, temperature and softmax are inside. The metadata
-    hold the class names ("classes", a JSON list), "stored_size", "temperature", which is applied already, and
-    "threshold", which is not: a class less probable than that is unknown; 0: none is.
+    Its input "images" is uint8 [N, 3, S, S], RGB: N middle squares, scaled to S pixels a side, the
+    checkpoint's stored_size. Images with a shorter side of more pixels than its shorter_side were scaled down to that
+    before. Both take an antialiasing bilinear filter, such as Pillow's. Its output "probabilities" is float32
+    [N, C]. Scaling to the network's size, normalisation, the recipe's test views, temperature and softmax are
+    inside. The metadata hold the class names ("classes", a JSON list), "stored_size", "shorter_side",
+    "temperature", which is applied already, and "threshold", which is not: a class less probable than that is
+    unknown; 0: none is.
 
     Returns `path`. Raises ArgumentError if a package that it takes is missing.
     """
@@ -57,6 +59,7 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike) -> Path:
     facts = {
         "classes": json.dumps(checkpoint.classes, ensure_ascii=False),
         "stored_size": str(checkpoint.stored_size),
+        "shorter_side": str(checkpoint.shorter_side),
         "temperature": str(checkpoint.temperature),
         "threshold": str(checkpoint.threshold or 0.0),
     }
