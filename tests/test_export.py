@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from parameters import some_are_slow
 from PIL import Image, ImageOps
 
 from resnet_course.__main__ import main
@@ -58,6 +59,9 @@ def test_the_module_answers_as_the_classifier(recipe, stored_size):
     torch.testing.assert_close(Deployed(saved).eval()(images), wanted, atol=1e-5, rtol=1e-4)
 
 
+SIZES = ("640x480", "300x200", "2000x3000", "257x256", "97x131", "900x260")  # of photographs, in pixels
+
+
 def in_plain_pillow(path, size, largest):
     """What notebook 05 does before the ONNX file, without the course: uint8 [1, 3, size, size]."""
     picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
@@ -71,12 +75,13 @@ def in_plain_pillow(path, size, largest):
     return torch.from_numpy(np.asarray(square).transpose(2, 0, 1).copy())[None]
 
 
-@pytest.mark.parametrize("size", [(640, 480), (300, 200), (2000, 3000), (257, 256), (97, 131), (900, 260)])
-@pytest.mark.parametrize("stored_size", [256, 160])
+@pytest.mark.parametrize("size", some_are_slow(SIZES, ["640x480"]))
+@pytest.mark.parametrize("stored_size", some_are_slow([256, 160], [160]))
 def test_photographs_of_any_size_are_answered_as_by_predict(tmp_path, size, stored_size):
-    noise = np.random.RandomState(0).randint(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    width, height = map(int, size.split("x"))
+    noise = np.random.RandomState(0).randint(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
     path, saved = tmp_path / "photograph.jpg", trained(stored_size)
-    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
+    Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).save(path, quality=90)
     wanted = Classifier(saved).predict(path).probabilities
     [found] = Deployed(saved).eval()(in_plain_pillow(path, stored_size, saved.shorter_side)).tolist()
     assert found == pytest.approx(

@@ -28,12 +28,12 @@ def export_onnx(checkpoint: Checkpoint, path: str | os.PathLike) -> Path:
     """Write a checkpoint as an ONNX file that answers as `predict` does.
 
     Its input "images" is uint8 [N, 3, S, S], RGB: N middle squares, scaled to S pixels a side, the
-    checkpoint's stored_size. Images with a shorter side of more pixels than its shorter_side were scaled down to that
-    before. Both take an antialiasing bilinear filter, such as Pillow's. Its output "probabilities" is float32
-    [N, C]. Scaling to the network's size, normalisation, the recipe's test views, temperature and softmax are
-    inside. The metadata hold the class names ("classes", a JSON list), "stored_size", "shorter_side",
-    "temperature", which is applied already, and "threshold", which is not: a class less probable than that is
-    unknown; 0: none is.
+    checkpoint's stored_size. Images with a shorter side of more pixels than its shorter_side were scaled down
+    to that before. Both take an antialiasing bilinear filter, such as Pillow's. Its output "probabilities" is
+    float32 [N, C]. Scaling to the network's size, normalisation, the recipe's test views, temperature and
+    softmax are inside. The metadata hold the class names ("classes", a JSON list), "stored_size",
+    "shorter_side", "temperature", which is applied already, and "threshold", which is not: a class less
+    probable than that is unknown; 0: none is.
 
     Returns `path`. Raises ArgumentError if a package that it takes is missing.
     """
