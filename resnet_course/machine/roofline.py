@@ -52,7 +52,7 @@ def measure_limits(demands: Recipe) -> Limits:
             if precision == "bf16" and probe().emulates_bf16:
                 continue
             left, right = torch.randn(2, SIDE, SIDE, device=engine.device).to(dtype)
-            # The peak of many: a shared machine is slower for moments, and with AMX a product takes 15 ms.
+            # The peak of many: a shared machine is slower for moments, and with AMX a product takes 20 ms.
             time = min(seconds(lambda left=left, right=right: left @ right, times=20, at_most=AT_MOST))
             found[precision] = 2 * SIDE**3 / time / 1e9
         source = torch.zeros(BYTES // 4, device=engine.device)
