@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from measuring import in_new_process, in_turn
 from step_times import EQUAL, steps_and_engine
-
-from resnet_course.recipes import Recipe
 
 # What a process is started with; that a library is there is up to the machine.
 ALLOCATORS = {"jemalloc": "libjemalloc.so.2", "tcmalloc": "libtcmalloc_minimal.so.4"}
@@ -31,7 +28,7 @@ def measure_advised(options: Namespace) -> dict[str, object]:
         if found:
             ways[name] = {"LD_PRELOAD": found[0]}
     median = in_turn(
-        {name: lambda variables=each: _steps(options, EQUAL, variables) for name, each in ways.items()},
+        {name: lambda variables=each: _steps(options, variables) for name, each in ways.items()},
         options.rounds,
     )
     plain = median["as_it_is"]
@@ -44,21 +41,7 @@ def measure_advised(options: Namespace) -> dict[str, object]:
     }
 
 
-def _steps(options: Namespace, recipe: Recipe, variables: dict[str, str]) -> list[float]:
-    with _environment(variables):
-        return in_new_process(steps_and_engine, options, recipe)[0]
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Within it, processes are started with these variables."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _steps(options: Namespace, variables: dict[str, str]) -> list[float]:
+    """Milliseconds of steps in a new process that was started with these variables."""
+    with patch.dict(os.environ, variables):
+        return in_new_process(steps_and_engine, options, EQUAL)[0]

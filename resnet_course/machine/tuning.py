@@ -99,8 +99,8 @@ def tuned_in_any_precision(
     """`tuned`, in the precision in which all convolutions of a step are fastest once each takes its best way.
 
     precisions: that may be taken, the engine's own among them; each is measured for at most 1.5 seconds.
-    PyTorch's own ways do not tell which one that is: with AMX they are about as fast in both for layer4,
-    whose fastest ways are clearly faster in bf16 (`benchmarks/convolutions.py`).
+    PyTorch's own ways do not tell which one that is, because the fastest ways gain more in one precision than
+    in the other; `benchmarks/convolutions.py` measures both.
     The engine's own precision stays where another has no faster way or not all could be measured.
     """
     if len(precisions) < 2:
