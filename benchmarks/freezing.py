@@ -1,9 +1,11 @@
-"""What cached features save, and what each kind of regularisation gains.
+"""What cached features save, what each kind of regularisation gains, and freezing layer3 half-way.
 
     uv run python benchmarks/freezing.py PART --data folder:DIR --weights FILE --data-is … --weights-are …
 
-PART is "cache" (seconds with and without cached features) or "regularise" (each kind, with all images, over
-three seeds). Accuracies are those on the validation split.
+PART is "cache" (seconds with and without cached features), "regularise" (each kind, with all images, over
+three seeds) or "progressive" (after Brock et al., "FreezeOut", 2017, arXiv 1706.04983: two epochs of layer3
+and all after it, then two more, with layer3 or without it on its features, computed once more). Accuracies
+are those on the validation split.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,6 +26,7 @@ from record import parser, record
 from resnet_course import transfer
 from resnet_course.common import console
 from resnet_course.data import ImageSet, LabelledSet, Splits, load
+from resnet_course.evaluation import evaluate
 from resnet_course.features import cache_features
 from resnet_course.features.feature_set import FeatureSet
 from resnet_course.recipes import Recipe
@@ -31,6 +35,7 @@ from resnet_course.settings import Settings
 from resnet_course.training import fit, fit_linear
 
 SEEDS = (0, 1, 2)
+PROGRESSIVE = 5_000  # images of the training that freezes on its way
 BASE = Recipe(name="freezing", image_size=64, augmentation="flip", batch_size=128, learning_rate=1e-3)
 
 # The same as in notebook 03.
@@ -140,9 +145,48 @@ def regularise(bench: Bench) -> dict[str, Any]:
     }
 
 
+def progressive(bench: Bench) -> dict[str, Any]:
+    """Both ways in turn, with each seed: they differ in the second half of the training alone."""
+    half = replace(
+        BASE,
+        image_size=128,
+        epochs=2,
+        train_from="layer3",
+        layer_decay=0.6,
+        label_smoothing=0.1,
+        test_views=2,
+    )
+    later = replace(half, learning_rate=3e-4)
+    frozen = replace(later, train_from="layer4", layer_decay=1.0, cached_views=half.epochs)
+    runs: dict[str, list[dict[str, float]]] = {"learns_on": [], "frozen": []}
+    images, val = bench.splits.train.limit(PROGRESSIVE), bench.splits.val
+    for seed in SEEDS:
+        for name, second in (("learns_on", later), ("frozen", frozen)):
+            recipe = replace(second, first=replace(half, seed=seed), seed=seed)
+            model = bench.model("layer3", seed)
+            with (
+                TemporaryDirectory() as home
+            ):  # not validated, for that costs the one way more than the other
+                history = fit(model, images, None, recipe, home=home)
+            accuracy = 100 * evaluate(model, val, recipe).accuracy
+            runs[name].append({"seconds": round(history.seconds, 1), "percent": round(accuracy, 2)})
+            print(seed, name, runs[name][-1], flush=True)
+    pairs = list(zip(runs["frozen"], runs["learns_on"], strict=True))
+    return {
+        "pictures": len(images),
+        "validation_pictures": len(val),
+        "epochs": recipe.all_epochs,
+        "runs": runs,
+        "times_as_long": round(statistics.median(f["seconds"] / a["seconds"] for f, a in pairs), 2),
+        "points": [round(f["percent"] - a["percent"], 2) for f, a in pairs],
+        "points_mean": round(statistics.mean(f["percent"] - a["percent"] for f, a in pairs), 1),
+    }
+
+
 PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "cache": cache,
     "regularise": regularise,
+    "progressive": progressive,
 }
 
 

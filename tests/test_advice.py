@@ -8,7 +8,6 @@ import torch
 from resnet_course import machine
 from resnet_course.data import Splits, shapes
 from resnet_course.recipes import LAPTOP
-from resnet_course.teaching import tables
 from resnet_course.training.planning import Planner, advise
 from resnet_course.training.planning.advice import MINUTES
 
@@ -111,11 +110,3 @@ def test_the_advice_for_a_machine_follows_from_what_was_measured():
         "Only 1.0 GB",
     ):
         assert part in poor
-
-
-def test_the_frontier_table_holds_what_the_widget_needs():
-    table = tables.frontier_table()
-    assert table["data"] and table["weights"] and table["measured"]
-    for row in table["measured"].values():
-        assert row.keys() == {"size", "train_from", "epochs", "accuracy_percent", "seconds"}
-        assert 50 < row["accuracy_percent"] < 100 and row["seconds"] > 0

@@ -16,6 +16,7 @@ from resnet_course.prediction import Classifier
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 from resnet_course.teaching import widgets
+from resnet_course.training import planning
 from resnet_course.training.checkpoint import Checkpoint
 
 
@@ -96,23 +97,20 @@ def test_the_augmentation_explorer_follows_its_controls(shown):
 
 def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeypatch, capsys):
     monkeypatch.setattr(widgets.machine, "estimate", lambda recipe, *_: 60.0 * recipe.epochs)
-    rows = {
-        "near": {"size": 96, "train_from": "layer4", "accuracy_percent": 91.0},
-        "far": {"size": 64, "train_from": "all", "accuracy_percent": 90.0},
-    }
-    builder = widgets.recipe_builder({"measured": rows}, 45_000)
+    builder = widgets.recipe_builder(45_000, classes=90)
     (size, train_from, views), (epochs,) = (
         find(builder, k) for k in (ipywidgets.Dropdown, ipywidgets.BoundedIntText)
     )
     epochs.value = 3
     said = capsys.readouterr().out
     assert "45,000 images: about 3 min" in said
-    assert said.index("near: 91.0 %") < said.index("far: 90.0 %")
+    known = planning.expected_accuracy("layer4", 500)
+    assert f"layer4, 128 pixels: {known:.0%} by the strategy table" in said and "\nlayer3, " not in said
     train_from.value = "all"
     assert "only what is frozen can be kept" in capsys.readouterr().out
     views.value = 0
     said = capsys.readouterr().out
-    assert said.index("far: 90.0 %") < said.index("near: 91.0 %") and size.value == 96
+    assert said.index("\nall, 128 pixels: ") < said.index("layer4") and size.value == 96
 
 
 @pytest.fixture

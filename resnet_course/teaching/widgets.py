@@ -6,7 +6,7 @@ could not say what it is for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
@@ -23,9 +23,10 @@ from resnet_course.evaluation.gradcam import grad_cam
 from resnet_course.inputs import AUGMENTATIONS, augment, to_input
 from resnet_course.inputs.corruptions import CORRUPTIONS, corrupt
 from resnet_course.prediction import Classifier
-from resnet_course.recipes import Recipe
+from resnet_course.recipes import STRATEGIES, Recipe
 from resnet_course.resnet.stacks import stack
 from resnet_course.teaching import anatomy
+from resnet_course.training.planning import expected_accuracy, strategy_table
 from resnet_course.transfer import TRAIN_FROM
 
 
@@ -125,10 +126,10 @@ def augmentation_explorer(images: Tensor) -> ipywidgets.Widget:
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])
 
 
-def recipe_builder(table: Mapping[str, Any], images: int) -> ipywidgets.Widget:
+def recipe_builder(images: int, classes: int) -> ipywidgets.Widget:
     """Choose size, frozen depth, epochs, cached views; see the predicted minutes and what was measured near.
 
-    table: what `tables.frontier_table` returns. images: how many are to be learned from.
+    images: how many are to be learned from. classes: how many there are.
     """
     size = ipywidgets.Dropdown(options=(64, 96, 112, 128, 160), value=96, description="pixels")
     train_from = ipywidgets.Dropdown(options=TRAIN_FROM, value="layer4", description="train from")
@@ -145,10 +146,12 @@ def recipe_builder(table: Mapping[str, Any], images: int) -> ipywidgets.Widget:
             return
         seconds = machine.estimate(recipe, images, images // 9)
         print(f"{images:,} images: about {format_duration(seconds)} on this machine")
-        rows = table["measured"].items()
-        near = sorted(rows, key=lambda row: (row[1]["train_from"] != train_from, abs(row[1]["size"] - size)))
-        for name, row in near[:3]:
-            print(f"measured: {name}: {row['accuracy_percent']:.1f} % of the validation images")
+        rows = [STRATEGIES[name] for name in strategy_table()["rows"]]
+        for near in sorted(rows, key=lambda row: (row.train_from != train_from, abs(row.image_size - size)))[
+            :3
+        ]:
+            accuracy = expected_accuracy(near.name, images / classes)
+            print(f"{near.name}, {near.image_size} pixels: {accuracy:.0%} by the strategy table")
 
     choices = {"size": size, "train_from": train_from, "epochs": epochs, "views": views}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])

@@ -1,5 +1,5 @@
-"""Tables that were measured once, and that notebooks and widgets show."""
+"""Tables that were measured once, and that notebooks show."""
 
-from resnet_course.teaching.tables.measured import degradation_table, frontier_table
+from resnet_course.teaching.tables.measured import degradation_table
 
-__all__ = ["degradation_table", "frontier_table"]
+__all__ = ["degradation_table"]

@@ -16,15 +16,5 @@ def degradation_table() -> dict[str, Any]:
     return _read("degradation_table.json")
 
 
-def frontier_table() -> dict[str, Any]:
-    """Recipes that benchmarks/frontier.py measured on the way to LAPTOP and FULL, those that failed too.
-
-    Returns data, weights and conditions (in words), and measured: by the recipe's name its size (pixels a
-    side), train_from and epochs (of all phases), accuracy_percent (validation, of the best epoch) and seconds
-    (of all its parts).
-    """
-    return _read("frontier_table.json")
-
-
 def _read(name: str) -> dict[str, Any]:
     return json.loads((resources.files(__package__) / name).read_text(encoding="utf-8"))
