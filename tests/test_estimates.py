@@ -67,12 +67,40 @@ def test_the_optimiser_changes_the_weights_once_for_each_batch_however_few_image
     assert count == 5 and found == pytest.approx(320 / 5 * GRADIENTS + 10 * UPDATE)
 
 
+def test_a_fast_machine_is_measured_by_larger_steps(measured, monkeypatch):
+    taken = []
+
+    def seconds(step, times, at_most):
+        step()  # the first of a few images takes longer for each: what a step begins with is shared by few
+        if step.__name__ == "gradients":
+            taken.append(last_batch())
+            return [0.04 + 0.004 * last_batch()]
+        return [0.0]
+
+    def last_batch():
+        return sizes[-1]
+
+    sizes = []
+    place = machine.Engine.place
+
+    def placed(self, what):
+        if isinstance(what, torch.Tensor):
+            sizes.append(len(what))
+        return place(self, what)
+
+    monkeypatch.setattr(machine.Engine, "place", placed)
+    monkeypatch.setattr(estimates, "seconds", seconds)
+    recipe = replace(REDUCED, image_size=128, epochs=1, batch_size=128)
+    found = machine.estimate(recipe, 1_280, width=8)
+    assert taken == [16, 46] and found == pytest.approx(1_280 * (0.04 + 0.004 * 46) / 46)
+
+
 @pytest.mark.slow
 def test_every_recipe_is_estimated_with_few_and_small_measurements(measured):
     for recipe in RECIPES.values():
         measured.clear()
         machine.estimate(recipe, 45_000, 5_000, width=8)
-        assert len(measured) <= 4 * len(recipe.phases)
+        assert len(measured) <= 5 * len(recipe.phases)
         assert all(at_most <= estimates.AT_MOST <= 0.5 for *_, at_most in measured)
         for phase in recipe.phases:
             assert any(images * phase.image_size**2 <= estimates.PIXELS for _, images, _ in measured)

@@ -27,7 +27,8 @@ from resnet_course.resnet.network import ResNet, eval_mode, resnet18
 from resnet_course.transfer import freeze, fused, split_at, trunk_of
 
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
-AT_MOST = 0.4  # seconds for each measurement, of which a phase has two to four
+A_STEP = 0.3  # seconds of the step that is measured: on AMX one of 16 images took 1.4 times as long for each
+AT_MOST = 0.4  # seconds for each measurement, of which a phase has two to five
 PROBE = 1e-4  # seconds of a linear probe for each row of features of 512 numbers
 FOR_A_PHASE = 1.5  # seconds after which only the measurements that it cannot do without are started
 
@@ -72,10 +73,10 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     images, validation_images: how many are trained on and validated on, every epoch.
     width: the network's width; the built-in weights have 16.
 
-    It takes about a second for each phase: the steps are of few images, and each kind of step is tried for
-    less than half a second, or once where that takes longer. Where `fit` would measure its convolutions, it
-    takes two seconds more, and `fit` in the same process two less. On a slow or busy machine the forward
-    pass is taken to be a third of a step, and the optimiser's time is left out.
+    It takes about a second for each phase: the steps are of as many images as take a third of a second, and
+    each kind of step is tried for half a second, or once where that takes longer. Where `fit` would measure
+    its convolutions, it takes two seconds more, and `fit` in the same process two less. On a slow or busy
+    machine the forward pass is taken to be a third of a step, and the optimiser's time is left out.
     """
     return sum(cost.seconds(images, validation_images) for cost in costs(recipe, images, width))
 
@@ -129,50 +130,52 @@ def _operations(train_from: str, image_size: int, cached: bool, width: int) -> t
 
 def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cost:
     """The same for one phase."""
-    count = min(recipe.batch_size, max(2, images), max(2, PIXELS // recipe.image_size**2))
     model = freeze(_network(width), recipe.train_from)
     model.dropout.p = recipe.dropout
-    noise = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
-    image_set = ImageSet(noise, torch.zeros(count, dtype=torch.int64), ("any",), "noise")
-    plan, engine = replace(recipe, batch_size=count), choose(recipe)
+    most = min(recipe.batch_size, max(2, images))
+    count = min(most, max(2, PIXELS // recipe.image_size**2))
+    noise = torch.randint(0, 256, (most, 3, 32, 32), dtype=torch.uint8)
+    engine, network = choose(recipe), model
 
-    def inputs() -> Tensor:
-        return next(eval_batches(image_set, plan))[0]
+    def batch(count: int) -> Tensor:
+        some = ImageSet(noise[:count], torch.zeros(count, dtype=torch.int64), ("any",), "noise")
+        return next(eval_batches(some, recipe))[0]
 
-    once, trunk_operations, trunk_precision, network, batch = 0.0, 0, engine.precision, model, inputs
+    once, trunk_operations, trunk_precision = 0.0, 0, engine.precision
     if recipe.cached_views:
         trunk, network = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
-        once = _forward(trunk, engine, inputs) / count
-        trunk_operations = operations(trunk, engine.place(inputs()[:1]))
+        once = _forward(trunk, engine, functools.partial(batch, count)) / count
+        trunk_operations = operations(trunk, engine.place(batch(1)))
         with torch.no_grad():
-            features = engine.place(trunk)(engine.place(inputs()))
-        engine, batch = choose(recipe, "features"), lambda: features
+            features = engine.place(trunk)(engine.place(batch(count)))
+        engine, batch = (
+            choose(recipe, "features"),
+            lambda count: features[torch.arange(count) % len(features)],
+        )
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
-        steps, shard = recipe.epochs * (images // recipe.batch_size), -(-recipe.batch_size // world_size())
-        kind = "features" if recipe.cached_views else "images"
-        engine = tuned_in_any_precision(
-            engine,
-            precisions_to_try(recipe, kind, engine),
-            network,
-            batch()[:1],
-            shard,
-            steps,
-            tuning_at_most,
-        ).for_batches_of(count)
-    until = perf_counter() + FOR_A_PHASE
-    step, update = _learning(network, engine, batch, image_set.labels, until)
-    forward = _forward(network, engine, batch) if perf_counter() < until else step / 3
+        engine = _tuned(engine, recipe, network, batch(1), images, tuning_at_most)
+    gradients, update, forward = _learning(network, engine, batch, count, most)
     return Cost(
         recipe=recipe,
         precision=engine.precision,
         trunk_precision=trunk_precision,
         trunk=once,
-        gradients=step / count,
+        gradients=gradients,
         update=update,
-        forward=forward / count,
+        forward=forward,
         trunk_operations=trunk_operations,
-        step_operations=operations(network, engine.place(batch()[:1]), learning=True),
+        step_operations=operations(network, engine.place(batch(1)), learning=True),
     )
+
+
+def _tuned(
+    engine: Engine, recipe: Recipe, network: nn.Module, image: Tensor, images: int, at_most: float
+) -> Engine:
+    """The engine with the ways that `fit` would take for a phase on so many images."""
+    steps, shard = recipe.epochs * (images // recipe.batch_size), -(-recipe.batch_size // world_size())
+    kind = "features" if recipe.cached_views else "images"
+    precisions = precisions_to_try(recipe, kind, engine)
+    return tuned_in_any_precision(engine, precisions, network, image, shard, steps, at_most)
 
 
 @functools.lru_cache(maxsize=1)
@@ -195,24 +198,38 @@ def _forward(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) ->
 
 
 def _learning(
-    network: nn.Module, engine: Engine, batch: Callable[[], Tensor], labels: Tensor, until: float
-) -> tuple[float, float]:
-    """Seconds for the gradients of a batch, and for the optimiser to change the weights (0 after `until`).
+    network: nn.Module, engine: Engine, batch: Callable[[int], Tensor], count: int, most: int
+) -> tuple[float, float, float]:
+    """Seconds for the gradients of an image, for the optimiser to change the weights, to validate an image.
 
-    Two numbers, because the second does not grow with the batch.
+    count, most: the fewest and the most images in a step; there are as many as take A_STEP.
+    The second number does not grow with the batch; it is 0 where there was no time for it.
     """
     engine.place(network).train()
+    # Before the clock starts, because the first optimiser of a process imports PyTorch's compiler.
     optimizer = OPTIMIZERS["adamw"]([{"params": [p for p in network.parameters() if p.requires_grad]}], 0.0)
-    labels = labels.to(engine.device)
+    until, update = perf_counter() + FOR_A_PHASE, 0.0
 
-    def gradients() -> None:
-        optimizer.zero_grad()
-        with engine.autocast():
-            logits = network(engine.place(batch()))
-        F.cross_entropy(logits.float(), labels).backward()
+    def timed(count: int, at_most: float) -> float:
+        labels = torch.zeros(count, dtype=torch.int64, device=engine.device)
+        way = engine.for_batches_of(count)
+
+        def gradients() -> None:
+            optimizer.zero_grad()
+            with way.autocast():
+                logits = network(engine.place(batch(count)))
+            F.cross_entropy(logits.float(), labels).backward()
+
+        return statistics.median(seconds(gradients, times=3, at_most=at_most))
 
     with engine.computing():
-        step = statistics.median(seconds(gradients, times=3, at_most=AT_MOST))
-        if perf_counter() >= until:
-            return step, 0.0
-        return step, statistics.median(seconds(optimizer.step, times=3, at_most=AT_MOST / 4))
+        step = timed(count, AT_MOST / 2)
+        larger = min(most, int(count * A_STEP / step))
+        if larger > count and perf_counter() < until:
+            count, step = larger, timed(larger, AT_MOST)
+        if perf_counter() < until:
+            update = statistics.median(seconds(optimizer.step, times=3, at_most=AT_MOST / 4))
+    forward = step / 3
+    if perf_counter() < until:
+        forward = _forward(network, engine.for_batches_of(count), functools.partial(batch, count))
+    return step / count, update, forward / count
