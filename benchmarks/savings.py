@@ -1,6 +1,7 @@
-"""What each saving of notebook 04's waterfall costs in accuracy, on fewer images and over three seeds.
+"""What each saving of notebook 04's waterfall costs in accuracy, on fewer images and over some seeds.
 
     uv run python benchmarks/savings.py --data folder:DIR --weights FILE --data-is … --weights-are …
+        [--seeds 3]
 
 Only the steps that compute something else are trained: the others change the rounding. So all of them run in
 the fastest precision and layout. Each keeps its best epoch of VALIDATION images and is judged on test.
@@ -23,7 +24,7 @@ from resnet_course.settings import Settings
 from resnet_course.training import fit
 from resnet_course.transfer import build_model
 
-IMAGES, VALIDATION, SEEDS = 2_500, 500, (0, 1, 2)
+IMAGES, VALIDATION = 2_500, 500
 
 
 def steps() -> dict[str, Recipe]:
@@ -41,12 +42,14 @@ def steps() -> dict[str, Recipe]:
 
 def main() -> None:
     """Train every step with every seed that is not recorded yet."""
-    options = parser(__doc__).parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--seeds", type=int, default=3)
+    options = arguments.parse_args()
     settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
     splits = load(settings)
     images, val = splits.train.limit(IMAGES), splits.val.limit(VALIDATION)
     runs = recorded("savings").get("test_accuracy_percent", {})
-    for seed in SEEDS:
+    for seed in range(options.seeds):
         for name, recipe in steps().items():
             found = runs.setdefault(name, [])
             if len(found) > seed:
