@@ -179,7 +179,9 @@ def progressive(bench: Bench) -> dict[str, Any]:
         "runs": runs,
         "times_as_long": round(statistics.median(f["seconds"] / a["seconds"] for f, a in pairs), 2),
         "points": [round(f["percent"] - a["percent"], 2) for f, a in pairs],
-        "points_mean": round(statistics.mean(f["percent"] - a["percent"] for f, a in pairs), 1),
+        "mean_percent": {
+            name: round(statistics.mean(run["percent"] for run in found), 1) for name, found in runs.items()
+        },
     }
 
 
