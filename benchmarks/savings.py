@@ -61,7 +61,9 @@ def main() -> None:
                 fit(model, images, val, recipe, home=home)
                 found.append(round(100 * evaluate(model, splits.test, recipe).accuracy, 2))
             means = {step: round(statistics.mean(values), 1) for step, values in runs.items() if values}
+            spread = max(max(values) - min(values) for values in runs.values() if values)
             measured = {"pictures": len(images), "test_pictures": len(splits.test), "mean_percent": means}
+            measured["largest_spread_points"] = round(spread, 1)
             record(
                 "savings", measured | {"test_accuracy_percent": runs}, options.data_is, options.weights_are
             )
