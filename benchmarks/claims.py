@@ -7,6 +7,7 @@ holds all of them against what is recorded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 Results = dict[str, Any]
@@ -34,6 +35,15 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     "convolutions in their fastest ways make a step faster": lambda r: all(
         r["convolutions"][name]["ratio"] < 0.95 for name in ("layer4_at_96", "layer3_at_128")
     ),
+    "no saving of the waterfall costs more accuracy than two runs of the same training differ": lambda r: all(
+        before - after <= r["savings"]["largest_spread_points"]
+        for before, after in pairwise(r["savings"]["mean_percent"].values())
+    ),
+    "with the frozen BatchNorm standing still every run is above every run of the original": lambda r: (
+        min(r["savings"]["test_accuracy_percent"]["pictures_as_tensors"])
+        > max(r["savings"]["test_accuracy_percent"]["original"])
+    ),
+    "freezing layer3 half-way saves time": lambda r: r["freezing_progressive"]["times_as_long"] < 1,
     "the fused AdamW takes less than half the time": lambda r: r["optimizer"]["ratio"] < 0.5,
     "keeping memory makes no step slower": lambda r: all(
         r["memory"][f"train_from_{part}"]["times_as_long"] > 0.97 for part in ("all", "layer3")

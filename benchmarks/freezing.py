@@ -164,9 +164,8 @@ def progressive(bench: Bench) -> dict[str, Any]:
         for name, second in (("learns_on", later), ("frozen", frozen)):
             recipe = replace(second, first=replace(half, seed=seed), seed=seed)
             model = bench.model("layer3", seed)
-            with (
-                TemporaryDirectory() as home
-            ):  # not validated, for that costs the one way more than the other
+            with TemporaryDirectory() as home:
+                # Without validation, which costs the one way more than the other.
                 history = fit(model, images, None, recipe, home=home)
             accuracy = 100 * evaluate(model, val, recipe).accuracy
             runs[name].append({"seconds": round(history.seconds, 1), "percent": round(accuracy, 2)})
