@@ -68,31 +68,11 @@ def test_the_optimiser_changes_the_weights_once_for_each_batch_however_few_image
 
 
 def test_a_fast_machine_is_measured_by_larger_steps(measured, monkeypatch):
-    taken = []
-
-    def seconds(step, times, at_most):
-        step()  # the first of a few images takes longer for each: what a step begins with is shared by few
-        if step.__name__ == "gradients":
-            taken.append(last_batch())
-            return [0.04 + 0.004 * last_batch()]
-        return [0.0]
-
-    def last_batch():
-        return sizes[-1]
-
-    sizes = []
-    place = machine.Engine.place
-
-    def placed(self, what):
-        if isinstance(what, torch.Tensor):
-            sizes.append(len(what))
-        return place(self, what)
-
-    monkeypatch.setattr(machine.Engine, "place", placed)
-    monkeypatch.setattr(estimates, "seconds", seconds)
+    monkeypatch.setattr(estimates, "A_STEP", 3 * GRADIENTS)  # there is time for three times as many images
     recipe = replace(REDUCED, image_size=128, epochs=1, batch_size=128)
     found = machine.estimate(recipe, 1_280, width=8)
-    assert taken == [16, 46] and found == pytest.approx(1_280 * (0.04 + 0.004 * 46) / 46)
+    assert [images for kind, images, _ in measured if kind == GRADIENTS] == [16, 48]
+    assert found == pytest.approx(1_280 / 48 * GRADIENTS + 10 * UPDATE)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import time
 from dataclasses import replace
 
@@ -90,6 +91,27 @@ def test_the_table_has_every_choice(name):
     errors = [1 - planning.expected_accuracy(name, count) for count in (3, 10, 100, 1_000, 4_500, 20_000)]
     assert all(0 < error < 1 for error in errors)
     assert errors == sorted(errors, reverse=True), "with more images nothing gets worse"
+
+
+@pytest.mark.parametrize("count", [10, 50, 500, 4_500])
+def test_with_all_the_time_there_is_the_plan_is_as_good_as_the_best_row(count, slow_machine):
+    slow_machine(1)
+    best = max(planning.expected_accuracy(name, count) for name in plans.CHOICES)
+    assert planning.Planner(10 * count, 10).plan(10**7).expected >= best - plans.AS_GOOD
+
+
+def test_beyond_its_rows_the_table_promises_neither_too_much_nor_too_little():
+    def too_much(flatter):
+        return statistics.median(
+            1 - math.exp(y0 + (y1 - y0) * (1 + flatter * (c - b) / (b - a))) - (1 - math.exp(y2))
+            for name in planning.strategy_table()["rows"]
+            for (a, y0), (b, y1), (c, y2) in triples(learning_curves._curve(name))
+        )
+
+    def triples(points):
+        return zip(points, points[1:], points[2:], strict=False)
+
+    assert abs(too_much(learning_curves.FLATTER)) < 0.005 < too_much(1.0)
 
 
 def test_between_its_rows_the_table_is_a_power_law(monkeypatch):

@@ -26,7 +26,7 @@ from resnet_course.prediction import Classifier
 from resnet_course.recipes import STRATEGIES, Recipe
 from resnet_course.resnet.stacks import stack
 from resnet_course.teaching import anatomy
-from resnet_course.training.planning import expected_accuracy, strategy_table
+from resnet_course.training.planning import expected_accuracy, most_images, strategy_table
 from resnet_course.transfer import TRAIN_FROM
 
 
@@ -147,11 +147,11 @@ def recipe_builder(images: int, classes: int) -> ipywidgets.Widget:
         seconds = machine.estimate(recipe, images, images // 9)
         print(f"{images:,} images: about {format_duration(seconds)} on this machine")
         rows = [STRATEGIES[name] for name in strategy_table()["rows"]]
-        for near in sorted(rows, key=lambda row: (row.train_from != train_from, abs(row.image_size - size)))[
-            :3
-        ]:
+        rows.sort(key=lambda row: (row.train_from != train_from, abs(row.image_size - size)))
+        for near in rows[:3]:
             accuracy = expected_accuracy(near.name, images / classes)
-            print(f"{near.name}, {near.image_size} pixels: {accuracy:.0%} by the strategy table")
+            guess = ", extrapolated" if images / classes > most_images(near.name) else ""
+            print(f"{near.name}, {near.image_size} pixels: {accuracy:.0%} by the strategy table{guess}")
 
     choices = {"size": size, "train_from": train_from, "epochs": epochs, "views": views}
     return ipywidgets.VBox([*choices.values(), ipywidgets.interactive_output(show, choices)])

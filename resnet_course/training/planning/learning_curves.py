@@ -11,8 +11,8 @@ from typing import Any
 
 TABLE = resources.files(__package__) / "strategy_table.json"
 FARTHEST = 10  # times the most images a class that were measured: of more nothing is promised
-# Of the slope, beyond the last row. Of 15 lines through two rows of the table, followed to a third, half
-# promised 1.0 points too much or more; with eight tenths of the slope the middle one was right (-3.7 to 2.6).
+# Of the slope, beyond the last row. Of 16 lines through two rows of the table, followed to a third, half
+# promised a point too much or more; with eight tenths of the slope the middle one is right (test_planning.py).
 FLATTER = 0.8
 
 

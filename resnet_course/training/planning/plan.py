@@ -13,7 +13,7 @@ from resnet_course.common.errors import CourseError
 from resnet_course.recipes import LAPTOP, STRATEGIES, Recipe, strategy
 from resnet_course.training.planning.learning_curves import expected_accuracy, most_images, strategy_table
 
-# A head from random was ahead of the linear probe in no row that was measured: it is there to compare with.
+# layer4 from a random head was ahead of layer4 from a linear probe in no row: it is there to compare with.
 CHOICES = tuple(name for name in STRATEGIES if name != "layer4, head from random")
 ROOM = 0.85  # of the time: the rest is for what an estimate of a few steps cannot see
 AS_GOOD = 0.005  # accuracy: of plans this close to the best, which no measurement tells apart, the fastest
