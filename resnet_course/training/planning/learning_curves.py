@@ -12,7 +12,7 @@ from typing import Any
 TABLE = resources.files(__package__) / "strategy_table.json"
 FARTHEST = 10  # times the most images a class that were measured: of more nothing is promised
 # Of the slope, beyond the last row. Of 16 lines through two rows of the table, followed to a third, half
-# promised a point too much or more; with eight tenths of the slope the middle one is right (test_planning.py).
+# promised a point too much or more; with eight tenths of the slope the middle one is right (a test holds it).
 FLATTER = 0.8
 
 
