@@ -9,10 +9,12 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TextIO
 
 from tqdm.auto import tqdm
+
+from resnet_course.common.stops import stoppable
 
 _quiet = False
 
@@ -118,10 +120,12 @@ def progress(
     """A tqdm bar over `iterable`, or one to `update()` by hand up to `total`.
 
     It clears itself when done, and stays silent where nobody watches (a pipe, a log, reduced mode).
+    Within `keeping_stops` a stop that Python dropped is raised before the next item.
     """
+    total = len(iterable) if total is None and isinstance(iterable, Sized) else total
     watched = (in_notebook() or sys.stderr.isatty()) and os.environ.get("RESNET_COURSE_MODE") != "reduced"
     return tqdm(
-        iterable,
+        None if iterable is None else stoppable(iterable),
         total=total,
         desc=printable(description, sys.stderr),
         unit=unit,

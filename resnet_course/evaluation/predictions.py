@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from resnet_course import machine
 from resnet_course.common.console import progress
 from resnet_course.common.errors import ArgumentError
+from resnet_course.common.stops import keeping_stops
 from resnet_course.data.images import LabelledSet
 from resnet_course.evaluation.calibration import reliability
 from resnet_course.features import network_for
@@ -102,6 +103,7 @@ def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, flo
     return max(0.0, low), min(1.0, high)
 
 
+@keeping_stops()
 def evaluate(model: nn.Module, labelled_set: LabelledSet, recipe: Recipe) -> Predictions:
     """Run a network over all images, in eval mode, as the recipe's input size, normalisation and views ask.
 

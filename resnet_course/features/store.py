@@ -22,6 +22,7 @@ from resnet_course.common.caches import mark_used
 from resnet_course.common.console import progress, say
 from resnet_course.common.errors import CourseError
 from resnet_course.common.files import locked, put_in_place, write_atomically
+from resnet_course.common.stops import keeping_stops
 
 CHUNK = 128  # images whose features are made and written together
 TYPES = {"fp16": torch.float16, "fp32": torch.float32}
@@ -155,6 +156,7 @@ class FeatureFile:
             os.fsync(file.fileno())  # the bytes are on the disk before the name points to them
         put_in_place(part, self.path, self.is_whole)
 
+    @keeping_stops()
     def _fill(self, file: BinaryIO, chunk: MakeChunk, announce: Callable[[float], object]) -> None:
         """Write what is missing into an open file."""
         done = os.fstat(file.fileno()).st_size

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from resnet_course.common.console import progress, say
 from resnet_course.common.errors import ArgumentError, CourseError
 from resnet_course.common.seeding import seeded
+from resnet_course.common.stops import keeping_stops
 from resnet_course.data.images import ImageSet
 from resnet_course.evaluation import evaluate, fit_temperature, with_temperature
 from resnet_course.evaluation.selective import threshold_of_doubt
@@ -84,7 +85,7 @@ def fit(
                 run.resume()
             try:
                 while not run.finished:
-                    with entered_phase(run, train, val, home) as phase:
+                    with keeping_stops(), entered_phase(run, train, val, home) as phase:
                         while not run.finished and phase.left(run):
                             fit_epoch(run, phase)
             except KeyboardInterrupt:
@@ -105,8 +106,9 @@ def _begin(
 ) -> Run | None:
     """The run before its first step; None if it is stopped there by hand."""
     try:
-        check_sets(model, train, val, recipe)
-        return Run(model, recipe, train, val, None if out is None else Path(out), until, seen)
+        with keeping_stops():
+            check_sets(model, train, val, recipe)
+            return Run(model, recipe, train, val, None if out is None else Path(out), until, seen)
     except KeyboardInterrupt:
         if distributed.world_size() > 1:
             raise
