@@ -4,12 +4,14 @@
         [--counts 10 50] [--minutes 0.5 2] [--seeds 3]
     uv run --with fastai==2.8.* python benchmarks/minutes.py fastai … [--counts 10 50 500]
     uv run --with fastai==2.8.* python benchmarks/minutes.py photographs … --minutes 1 --seeds 5
+    uv run python benchmarks/minutes.py sizes … --seeds 5
 
 Each cell draws so many training images of each class into a folder of its own, with a home folder of its own,
 and is judged on test images of DIR, the same for all. `grid` times the whole command, reading included.
 `fastai` times from loaded data on: fastai's five epochs, then ours in the same time, then in a quarter of it.
 `photographs` keeps three of ten pictures of each class back, another three with every seed, and
 judges by them: ours in so many minutes, a linear probe on frozen features at 224 pixels, and fastai.
+`sizes` judges by the same, with strategies at their own number of pixels and at 224.
 What is in results.json already is not measured again.
 """
 
@@ -21,6 +23,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ from trainings import Training, drawn_folder
 
 from resnet_course.data import ImageSet, Splits, load, load_split
 from resnet_course.evaluation import evaluate, mcnemar
-from resnet_course.recipes import Recipe, strategy
+from resnet_course.recipes import Recipe, strategy, with_detail
 from resnet_course.resnet import ResNet
 from resnet_course.settings import Settings
 from resnet_course.training import all_that_may_learn, checkpoint, fit
@@ -46,22 +49,25 @@ KEPT_BACK = 0.3  # of the photographs
 def main() -> None:
     """Measure every cell that is not recorded yet, and record each as soon as it is done."""
     arguments = parser(__doc__)
-    arguments.add_argument("part", choices=("grid", "fastai", "photographs"))
+    arguments.add_argument("part", choices=("grid", "fastai", "photographs", "sizes"))
     arguments.add_argument("--counts", type=int, nargs="+", default=(10, 50, 500, 4_500))
     arguments.add_argument("--minutes", type=float, nargs="+", default=(0.5, 2, 5, 20))
     arguments.add_argument("--seeds", type=int, default=3)
     options = arguments.parse_args()
     options.quick = False
-    measure = {"grid": measure_grid, "fastai": measure_fastai, "photographs": measure_photographs}[
-        options.part
-    ]
+    measure = {
+        "grid": measure_grid,
+        "fastai": measure_fastai,
+        "photographs": measure_photographs,
+        "sizes": measure_sizes,
+    }[options.part]
     name = "minutes_" + options.part
-    if options.part == "photographs":
+    if options.part in ("photographs", "sizes"):
         folder = Path(options.data.removeprefix("folder:"))
         name, options.counts = f"{name}_{folder.name.replace('-', '_')}", (0,)
     for seed in range(options.seeds):
         for count in options.counts:
-            for minutes in options.minutes if options.part != "fastai" else (None,):
+            for minutes in options.minutes if options.part in ("grid", "photographs") else (None,):
                 cell = f"at_{count}_seed_{seed}" if count else f"seed_{seed}"
                 cell += f"_in_{minutes:g}_min" if minutes else ""
                 found = recorded(name)
@@ -118,19 +124,12 @@ def measure_fastai(options: Namespace, count: int, seed: int, _: None) -> dict[s
 
 def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -> dict[str, Any]:
     """`fit_in`, a linear probe at 224 pixels and fastai on the same photographs, all judged by others."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for part, files in _kept_back(Path(options.data.removeprefix("folder:")), seed):
-            for file in files:
-                into = Path(scratch, "photographs", part, file.parent.name)
-                into.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, into)
-        folder = Path(scratch, "photographs")
-        settings = Settings(data=f"folder:{folder}", home=Path(scratch), weights=options.weights)
-        splits, began = load(settings), time.perf_counter()
+    with _kept_back(options, seed) as (scratch, splits):
+        began = time.perf_counter()
         fitted = fit_in(minutes, splits, weights=options.weights, seed=seed, home=scratch)
         seconds, ours = time.perf_counter() - began, evaluate(fitted.model, splits.test, fitted.plan.recipe)
         probe = evaluate(*_linear_probe(splits, options.weights, seed, scratch))
-        peer = _fine_tune(folder / "train", options.weights, splits.test, seed, 224)
+        peer = _fine_tune(scratch / "photographs" / "train", options.weights, splits.test, seed, 224)
     found = mcnemar(probe, ours)
     return {
         "seconds": round(seconds, 1),
@@ -145,7 +144,35 @@ def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -
     }
 
 
-def _kept_back(folder: Path, seed: int) -> Iterator[tuple[str, list[Path]]]:
+def measure_sizes(options: Namespace, _: int, seed: int, __: None) -> dict[str, Any]:
+    """The accuracy in percent of strategies at their own number of pixels, and at 224."""
+    found = {}
+    with _kept_back(options, seed) as (scratch, splits):
+        train, val = all_that_may_learn(splits)
+        for name in ("head", "layer4", "few"):
+            own = replace(strategy(name, len(train)), seed=seed)
+            for recipe in (own, with_detail(own)):
+                model = build_model(len(train.classes), options.weights, recipe.train_from, 0.0)
+                fit(model, train, val, recipe, home=scratch)
+                accuracy = evaluate(model, splits.test, recipe).accuracy
+                found[f"{name}_{recipe.image_size}_percent"] = round(100 * accuracy, 2)
+    return found | {"test_pictures": len(splits.test)}
+
+
+@contextmanager
+def _kept_back(options: Namespace, seed: int) -> Iterator[tuple[Path, Splits]]:
+    """A folder for the while, and of the photographs three of ten as test split, which are copied there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for part, files in _parts(Path(options.data.removeprefix("folder:")), seed):
+            for file in files:
+                into = Path(scratch, "photographs", part, file.parent.name)
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, into)
+        folder = f"folder:{Path(scratch, 'photographs')}"
+        yield Path(scratch), load(Settings(data=folder, home=Path(scratch), weights=options.weights))
+
+
+def _parts(folder: Path, seed: int) -> Iterator[tuple[str, list[Path]]]:
     """Three of ten photographs of each class for "test", the others for "train"."""
     generator = random.Random(seed)
     folder = folder / "train" if (folder / "train").is_dir() else folder
@@ -157,7 +184,7 @@ def _kept_back(folder: Path, seed: int) -> Iterator[tuple[str, list[Path]]]:
         yield "train", files[kept:]
 
 
-def _linear_probe(splits: Splits, weights: str, seed: int, home: str) -> tuple[ResNet, ImageSet, Recipe]:
+def _linear_probe(splits: Splits, weights: str, seed: int, home: Path) -> tuple[ResNet, ImageSet, Recipe]:
     """A linear layer on frozen features at 224 pixels, from all photographs, as `evaluate` takes it."""
     recipe = replace(strategy("head", len(splits.train)), image_size=224, seed=seed, test_views=1)
     train, _ = all_that_may_learn(splits)

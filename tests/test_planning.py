@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import statistics
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torchvision.transforms.functional import to_pil_image
 
-from resnet_course import machine
+from resnet_course import machine, recipes
 from resnet_course.__main__ import main
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data import Splits, load, shapes
@@ -23,6 +25,7 @@ from resnet_course.training.planning import learning_curves
 from resnet_course.training.planning import plan as plans
 from resnet_course.transfer import build_model
 
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results.json"
 SECONDS_OF_A_TRUNK = 0.008  # for an image at 128 pixels, as on two cores without bf16
 
 
@@ -76,6 +79,38 @@ def test_the_plan_says_what_is_left_out(slow_machine):
     assert some.images < 45_000 and f"{some.images:,} of 45,000 images" in str(some)
     assert some.validation_images == plans.LEAST_VALIDATION
     assert "all 100 images" in str(planning.Planner(100, 10).plan(600))
+
+
+def test_photographs_are_seen_with_their_detail_where_there_is_time(slow_machine):
+    slow_machine(1)
+    small, large = (planning.Planner(150, 2, side=side) for side in (recipes.DETAILED - 1, recipes.DETAILED))
+    for seconds in (10, 30, 60, 600):
+        assert small.plan(seconds).recipe.image_size < recipes.DETAILED
+        assert large.plan(seconds).rank >= small.plan(seconds).rank - plans.AS_GOOD
+    found = large.plan(600)
+    assert found.detailed and {phase.image_size for phase in found.recipe.phases} == {recipes.DETAILED}
+    assert str(recipes.DETAILED) in str(found)
+
+
+@pytest.mark.parametrize("name", recipes.STRATEGIES)
+def test_with_detail_every_phase_has_as_many_pixels(name):
+    recipe = recipes.with_detail(recipes.strategy(name, 100))
+    assert {phase.image_size for phase in recipe.phases} == {recipes.DETAILED}
+    assert replace(recipe, image_size=300) == recipes.with_detail(replace(recipe, image_size=300))
+
+
+def test_the_gain_of_detail_is_the_measured_one():
+    errors = {at: [] for at in ("own", "detailed")}
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for key, cell in results["minutes_sizes_ants_bees"].items():
+        if key.startswith("seed"):
+            for name in ("head", "layer4", "few"):
+                own = recipes.strategy(name, 170).image_size
+                errors["own"].append(100 - cell[f"{name}_{own}_percent"])
+                errors["detailed"].append(100 - cell[f"{name}_{recipes.DETAILED}_percent"])
+    assert statistics.mean(errors["detailed"]) / statistics.mean(errors["own"]) == pytest.approx(
+        plans.DETAIL, abs=0.1
+    )
 
 
 def test_what_was_not_measured_is_called_extrapolated(slow_machine):

@@ -17,9 +17,10 @@ from resnet_course.recipes.named import (
 from resnet_course.recipes.optimizers import OPTIMIZERS
 from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError
 from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
-from resnet_course.recipes.strategies import STRATEGIES, strategy
+from resnet_course.recipes.strategies import DETAILED, STRATEGIES, strategy, with_detail
 
 __all__ = [
+    "DETAILED",
     "FEW",
     "FULL",
     "FULL_FIRST",
@@ -42,4 +43,5 @@ __all__ = [
     "plain_for_mode",
     "plateau",
     "strategy",
+    "with_detail",
 ]

@@ -9,6 +9,7 @@ from resnet_course.recipes.recipe import Recipe
 
 LOOKED_AT = 12_000  # images in all epochs together, between MOST epochs and LEAST
 MOST, LEAST = 8, 2
+DETAILED = 224  # pixels a side of the photographs that the weights have learned from
 
 LAYER4 = replace(FEW, name="layer4", image_size=128)  # 160 pixels take 1.6 times as long
 # The linear probe is the best head already: a step of this size leaves it as it is. It learns as much from
@@ -41,6 +42,12 @@ STRATEGIES: dict[str, Recipe] = {
     )
 }  # from a linear probe as head, but for the one that says so, LAPTOP, FULL_FIRST and FULL
 ADAPTED = ("layer4, head from random", "layer4", "few", "layer3", "all")  # to the number of images
+
+
+def with_detail(recipe: Recipe) -> Recipe:
+    """The recipe with at least DETAILED pixels a side in every phase: for photographs that have as many."""
+    first = recipe.first and with_detail(recipe.first)
+    return replace(recipe, image_size=max(DETAILED, recipe.image_size), first=first)
 
 
 def strategy(name: str, images: int) -> Recipe:

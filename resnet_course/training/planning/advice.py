@@ -67,7 +67,7 @@ def advise(splits: Splits, width: int = 64) -> Advice:
         )
     learning, val = all_that_may_learn(splits)
     measure_for = 0.0 if Settings.from_env().reduced else math.inf
-    planner = Planner(len(learning), len(train.classes), len(val), width, measure_for=measure_for)
+    planner = Planner(len(learning), len(train.classes), len(val), width, measure_for=measure_for, side=side)
     plans = {}
     for minutes in MINUTES:
         try:

@@ -65,7 +65,7 @@ def fit_in(
         model = build_model(len(train.classes), weights, dropout=0.0)
     end = began + 60 * minutes - TO_WRITE
     left = end - time.perf_counter()
-    planner = Planner(len(train), len(train.classes), len(val), model.width, seed, left)
+    planner = Planner(len(train), len(train.classes), len(val), model.width, seed, left, train.stored_size)
     chosen = planner.plan(end - time.perf_counter())
     known = f" {what_the_table_says(chosen)}." if model.width == WIDTH else ""  # not of the built-in ones
     say(f"Plan for {format_duration(60 * minutes)}: {chosen}.{known}")
