@@ -13,7 +13,8 @@ from resnet_course.data import DataError, Splits
 from resnet_course.evaluation import evaluate
 from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18
-from resnet_course.training import TrainingDiverged, checkpoint, fit, loop, one_cycle, plateau
+from resnet_course.training import TrainingDiverged, checkpoint, fit, loop, one_cycle, phases, plateau
+from resnet_course.training.averaging import WeightAverage, snapshot
 from resnet_course.training.checkpoint import CheckpointError
 from resnet_course.training.phases import entered_phase
 from resnet_course.training.state import Run
@@ -277,6 +278,31 @@ def test_averaged_weights_are_validated_and_kept_and_training_goes_on_from_the_o
     best = ends[int(averaged.best["epoch"]) - 1]
     assert torch.allclose(model.fc.weight, best, atol=1e-6)
     assert evaluate(model, sets[1], TINY).loss == pytest.approx(averaged.best["val_loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("good_start", "left"), [(True, 0.9**3), (False, 0.1 * 2 / 11 * 3 / 12)])
+def test_a_good_start_has_its_part_in_the_average_and_another_is_forgotten_soon(good_start, left):
+    model = resnet18(2, width=8)
+    freeze(model, "fc")
+    average = WeightAverage(model, 0.9, good_start)
+    before = snapshot(model)
+    with torch.no_grad():
+        model.fc.weight += 1
+    for _ in range(3):
+        average.update()
+    assert torch.allclose(average.weights["fc.weight"], before["fc.weight"] + 1 - left, atol=1e-6)
+    assert torch.equal(average.weights["conv1.weight"], before["conv1.weight"])
+
+
+def test_what_training_begins_with_has_a_part_where_it_is_a_linear_probe(sets, monkeypatch):
+    asked = []
+    real = phases.WeightAverage
+    monkeypatch.setattr(
+        phases, "WeightAverage", lambda *arguments: asked.append(arguments) or real(*arguments)
+    )
+    for head in ("random", "linear_probe"):
+        fit(fresh_model(), *sets, replace(TINY, epochs=1, average=0.9, head=head))
+    assert [arguments[1:] for arguments in asked] == [(0.9, False), (0.9, True)]
 
 
 @pytest.mark.slow

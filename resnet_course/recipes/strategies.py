@@ -23,13 +23,14 @@ HEAD = replace(
     epochs=1,
     learning_rate=1e-9,
     weight_decay=0.0,
+    average=0.0,
 )
 STRATEGIES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         replace(HEAD, name="head at 96 pixels", image_size=96),
         HEAD,
-        replace(LAYER4, name="layer4, head from random", head="random"),
+        replace(LAYER4, name="layer4, head from random", head="random", average=0.0),
         replace(LAYER4, name="layer4 in two epochs", augmentation="none", cached_views=1, epochs=2),
         LAYER4,
         FEW,

@@ -16,16 +16,21 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
 
 
 class WeightAverage:
-    """An exponential moving average of weights, which early in training forgets faster.
+    """An exponential moving average of the weights that learn.
 
     decay: what stays of the average at each step, 0 up to 1; 0 keeps no average and costs nothing.
-    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992; the
-    faster start is TensorFlow's ExponentialMovingAverage.
+    good_start: whether the weights that it begins with are worth a part in it, as those of a linear probe
+        are: after few steps, where training can spoil what was right, they are most of the average. False:
+        early in training it forgets faster.
+    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992; the faster
+    start is TensorFlow's ExponentialMovingAverage; averages with the weights before fine-tuning: Wortsman et
+    al., "Robust fine-tuning of zero-shot models", 2022 (arXiv 2109.01903).
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model, self.decay, self.steps = model, decay, 0
+    def __init__(self, model: nn.Module, decay: float, good_start: bool = False) -> None:
+        self.model, self.decay, self.good_start, self.steps = model, decay, good_start, 0
         self.weights = snapshot(model) if decay else {}
+        self.frozen = {name for name, weights in model.named_parameters() if not weights.requires_grad}
 
     @torch.no_grad()
     def update(self) -> None:
@@ -33,8 +38,10 @@ class WeightAverage:
         if not self.decay:
             return
         self.steps += 1
-        stays = min(self.decay, self.steps / (9 + self.steps))
+        stays = self.decay if self.good_start else min(self.decay, self.steps / (9 + self.steps))
         for name, tensor in self.model.state_dict().items():
+            if name in self.frozen:  # of a step on few images a pass over them would be a tenth
+                continue
             if tensor.is_floating_point():
                 self.weights[name].lerp_(tensor, 1 - stays)
             else:

@@ -148,7 +148,7 @@ def entered_phase(
             network=distributed.data_parallel(network_for(model, train)),
             engine=engine,
             optimizer=make_optimizer(model, recipe),
-            average=WeightAverage(model, recipe.average),
+            average=WeightAverage(model, recipe.average, recipe.head == "linear_probe"),
             generator=torch.Generator().manual_seed(seed),
             preparation_seconds=preparation_seconds,
             began=time.perf_counter(),
