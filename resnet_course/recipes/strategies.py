@@ -12,10 +12,11 @@ MOST, LEAST = 8, 2
 DETAILED = 224  # pixels a side of the photographs that the weights have learned from
 
 LAYER4 = replace(FEW, name="layer4", image_size=128)  # 160 pixels take 1.6 times as long
+NOT_AVERAGED = replace(LAYER4, average=0.0)  # the average was tried with few and layer4
 # The linear probe is the best head already: a step of this size leaves it as it is. It learns as much from
 # the images as they are as from four augmented views.
 HEAD = replace(
-    LAYER4,
+    NOT_AVERAGED,
     name="head",
     train_from="fc",
     augmentation="none",
@@ -23,23 +24,22 @@ HEAD = replace(
     epochs=1,
     learning_rate=1e-9,
     weight_decay=0.0,
-    average=0.0,
 )
 STRATEGIES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         replace(HEAD, name="head at 96 pixels", image_size=96),
         HEAD,
-        replace(LAYER4, name="layer4, head from random", head="random", average=0.0),
-        replace(LAYER4, name="layer4 in two epochs", augmentation="none", cached_views=1, epochs=2),
+        replace(NOT_AVERAGED, name="layer4, head from random", head="random"),
+        replace(NOT_AVERAGED, name="layer4 in two epochs", augmentation="none", cached_views=1, epochs=2),
         LAYER4,
         FEW,
         LAPTOP,
-        replace(LAYER4, name="layer3", train_from="layer3", layer_decay=0.6),
+        replace(NOT_AVERAGED, name="layer3", train_from="layer3", layer_decay=0.6),
         FULL_FIRST,
         FULL,
         # The augmentation is drawn at every look: nothing is frozen, so nothing can be kept.
-        replace(LAYER4, name="all", train_from="all", layer_decay=0.6, cached_views=0),
+        replace(NOT_AVERAGED, name="all", train_from="all", layer_decay=0.6, cached_views=0),
     )
 }  # from a linear probe as head, but for the one that says so, LAPTOP, FULL_FIRST and FULL
 ADAPTED = ("layer4, head from random", "layer4", "few", "layer3", "all")  # to the number of images
