@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import statistics
 import tempfile
 import time
 from argparse import Namespace
@@ -73,7 +74,15 @@ def main() -> None:
                 found = recorded(name)
                 if cell not in found:
                     found[cell] = measure(options, count, seed, minutes)
+                    if not count:
+                        found["mean"] = _means([value for key, value in found.items() if key != "mean"])
                     record(name, found, options.data_is, options.weights_are)
+
+
+def _means(cells: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean over cells of every figure that is a single number."""
+    figures = [name for name, value in cells[0].items() if isinstance(value, float)]
+    return {name: round(statistics.mean(cell[name] for cell in cells), 2) for name in figures}
 
 
 def measure_grid(options: Namespace, count: int, seed: int, minutes: float) -> dict[str, Any]:

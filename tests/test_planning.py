@@ -100,17 +100,12 @@ def test_with_detail_every_phase_has_as_many_pixels(name):
 
 
 def test_the_gain_of_detail_is_the_measured_one():
-    errors = {at: [] for at in ("own", "detailed")}
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    for key, cell in results["minutes_sizes_ants_bees"].items():
-        if key.startswith("seed"):
-            for name in ("head", "layer4", "few"):
-                own = recipes.strategy(name, 170).image_size
-                errors["own"].append(100 - cell[f"{name}_{own}_percent"])
-                errors["detailed"].append(100 - cell[f"{name}_{recipes.DETAILED}_percent"])
-    assert statistics.mean(errors["detailed"]) / statistics.mean(errors["own"]) == pytest.approx(
-        plans.DETAIL, abs=0.1
-    )
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))["minutes_sizes_ants_bees"]["mean"]
+    own, detailed = 0.0, 0.0
+    for name in ("head", "layer4", "few"):
+        own += 100 - found[f"{name}_{recipes.STRATEGIES[name].image_size}_percent"]
+        detailed += 100 - found[f"{name}_{recipes.DETAILED}_percent"]
+    assert detailed / own == pytest.approx(plans.DETAIL, abs=0.1)
 
 
 def test_what_was_not_measured_is_called_extrapolated(slow_machine):
