@@ -87,6 +87,8 @@ def _measure(
 
 
 def _write(table: dict[str, Any]) -> None:
+    for key in TIMED:  # in the order of the strategies, whichever was measured last
+        table[key] = {name: table[key][name] for name in STRATEGIES if name in table[key]}
     text = json.dumps(table, indent=1) + "\n"
     write_atomically(TABLE, lambda file: file.write(text.encode()))
 
