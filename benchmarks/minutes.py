@@ -4,7 +4,7 @@
         [--counts 10 50] [--minutes 0.5 2] [--seeds 3]
     uv run --with fastai==2.8.* python benchmarks/minutes.py fastai … [--counts 10 50 500]
     uv run --with fastai==2.8.* python benchmarks/minutes.py photographs … --minutes 1 --seeds 5
-    uv run python benchmarks/minutes.py sizes … --seeds 5
+    uv run python benchmarks/minutes.py sizes … --seeds 5 [--strategies head]
 
 Each cell draws so many training images of each class into a folder of its own, with a home folder of its own,
 and is judged on test images of DIR, the same for all. `grid` times the whole command, reading included.
@@ -54,6 +54,7 @@ def main() -> None:
     arguments.add_argument("--counts", type=int, nargs="+", default=(10, 50, 500, 4_500))
     arguments.add_argument("--minutes", type=float, nargs="+", default=(0.5, 2, 5, 20))
     arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--strategies", nargs="+", default=("head", "layer4", "few"))
     options = arguments.parse_args()
     options.quick = False
     measure = {
@@ -154,17 +155,18 @@ def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -
 
 
 def measure_sizes(options: Namespace, _: int, seed: int, __: None) -> dict[str, Any]:
-    """The accuracy in percent of strategies at their own number of pixels, and at 224."""
+    """In percent, strategies at their own number of pixels and at 224: right, and what training said."""
     found = {}
     with _kept_back(options, seed) as (scratch, splits):
         train, val = all_that_may_learn(splits)
-        for name in ("head", "layer4", "few"):
+        for name in options.strategies:
             own = replace(strategy(name, len(train)), seed=seed)
             for recipe in (own, with_detail(own)):
                 model = build_model(len(train.classes), options.weights, recipe.train_from, 0.0)
-                fit(model, train, val, recipe, home=scratch)
+                said = fit(model, train, val, recipe, home=scratch).best["val_accuracy"]
                 accuracy = evaluate(model, splits.test, recipe).accuracy
                 found[f"{name}_{recipe.image_size}_percent"] = round(100 * accuracy, 2)
+                found[f"{name}_{recipe.image_size}_said_percent"] = round(100 * said, 2)
     return found | {"test_pictures": len(splits.test)}
 
 

@@ -19,14 +19,15 @@ def keeping_stops() -> Iterator[None]:
     A KeyboardInterrupt that arrives there is printed as "Exception ignored in …", and the work goes on.
     """
     global _lost
-    outer, _lost = sys.unraisablehook, _lost and sys.unraisablehook is _keep
-    if outer is not _keep:
-        _keep.otherwise, sys.unraisablehook = outer, _keep
+    outermost = sys.unraisablehook is not _keep
+    if outermost:
+        _keep.otherwise, sys.unraisablehook, _lost = sys.unraisablehook, _keep, False
     try:
         yield
         raise_lost_stop()
     finally:
-        sys.unraisablehook = outer
+        if outermost:
+            sys.unraisablehook = _keep.otherwise
 
 
 class _Keep:
