@@ -110,7 +110,7 @@ def test_the_recipe_builder_predicts_and_shows_what_was_measured_near_it(monkeyp
     assert "only what is frozen can be kept" in capsys.readouterr().out
     views.value = 0
     said = capsys.readouterr().out
-    assert said.index("\nall, 128 pixels: ") < said.index("layer4") and size.value == 96
+    assert said.index("\nall, 128 pixels: ") < said.index("\nlayer3, 128") and size.value == 96
 
 
 @pytest.fixture

@@ -147,7 +147,8 @@ def recipe_builder(images: int, classes: int) -> ipywidgets.Widget:
         seconds = machine.estimate(recipe, images, images // 9)
         print(f"{images:,} images: about {format_duration(seconds)} on this machine")
         rows = [STRATEGIES[name] for name in strategy_table()["rows"]]
-        rows.sort(key=lambda row: (row.train_from != train_from, abs(row.image_size - size)))
+        depth = TRAIN_FROM.index(train_from)
+        rows.sort(key=lambda row: (abs(TRAIN_FROM.index(row.train_from) - depth), abs(row.image_size - size)))
         for near in rows[:3]:
             accuracy = expected_accuracy(near.name, images / classes)
             guess = ", extrapolated" if images / classes > most_images(near.name) else ""
