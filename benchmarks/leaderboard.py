@@ -6,6 +6,7 @@ uv run python benchmarks/leaderboard.py
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,10 @@ INTRODUCTION = (
     "pictures of one run: 5,000 of all, 1,000 with few, 73 photographs; it does not cover other trainings. "
     "Minutes are means or medians of the runs. The original's accuracies come from a GPU, its minutes from "
     "its steps on the processor."
+)
+HEAD_OF_MINUTES = (
+    "| pictures a class | minutes given | seed | taken | plan | right on test | interval |\n"
+    "|---|---|---|---|---|---|---|\n"
 )
 HEAD = (
     "| what | right on test | runs | interval | minutes | peak memory | processor |\n"
@@ -98,6 +103,20 @@ def rows_of_photographs() -> Iterator[str]:
         yield _row(name, accuracies, pictures, minutes, 0.0, _processor(benchmark))
 
 
+def rows_of_minutes() -> Iterator[str]:
+    """What the whole command `train --minutes` made of so many pictures of CIFAR-10."""
+    for name, cell in recorded("minutes_grid").items():
+        count, seed, minutes = re.fullmatch(r"at_(\d+)_seed_(\d+)_in_(.+)_min", name).groups()
+        accuracy, pictures = cell["test_accuracy_percent"], cell["test_pictures"]
+        low, high = wilson_interval(round(accuracy / 100 * pictures), pictures)
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        taken, plan = (
+            f"{cell['seconds']:.0f} s",
+            f"{cell['recipe']}, {cell['epochs']} epoch{'s' * (cell['epochs'] > 1)}",
+        )
+        yield f"| {count} | {minutes} | {seed} | {taken} | {plan} | {accuracy:.1f}% | {interval} |"
+
+
 def _rows(name: str, runs: list[tuple[float, float]], benchmark: str) -> Iterator[str]:
     if runs:
         minutes = statistics.median(seconds for _, seconds in runs) / 60
@@ -147,6 +166,9 @@ def board() -> str:
             parts.append(f"## {count} pictures of each class\n\n{HEAD}" + "\n".join(rows) + "\n")
     photographs = "\n".join(rows_of_photographs())
     parts.append(f"## Photographs: 170 of ants and bees to learn from, 73 kept back\n\n{HEAD}{photographs}\n")
+    minutes = "\n".join(rows_of_minutes())
+    kind = _processor("minutes_grid")
+    parts.append(f"## `train --minutes`, the whole command\n\nOn {kind}.\n\n{HEAD_OF_MINUTES}{minutes}\n")
     return "\n".join(parts)
 
 
