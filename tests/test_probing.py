@@ -212,7 +212,11 @@ def test_a_real_probe_trains_even_where_gradients_are_off_and_changes_nothing(ne
     assert torch.equal(torch.rand(1), expected) and settings() == before
     assert found.milliseconds["fp32", "channels_last"] > 0 and found.threads in found.by_threads
     assert found.cores == machine.threads_here() and found.memory_free > 0
-    assert found.gigaflops("fp32") > 0 and (found.emulates_bf16 or found.gigaflops("bf16") > 0)
+    assert found.gigaflops("fp32") > 0
+    if (in_bf16 := found.gigaflops("bf16")) is None:  # emulated, or the machine is too busy to measure both
+        assert any(why in str(found) for why in ("the processor would emulate it", "there was no time"))
+    else:
+        assert in_bf16 > 0
     for part in ("usable cores", "GB of memory free", "GFLOP/s in fp32", "bf16", "threads: "):
         assert part in str(found)
 
