@@ -87,6 +87,7 @@ def test_photographs_are_seen_with_their_detail_where_there_is_time(slow_machine
     for seconds in (10, 30, 60, 600):
         assert small.plan(seconds).recipe.image_size < recipes.DETAILED
         assert large.plan(seconds).rank >= small.plan(seconds).rank - plans.AS_GOOD
+    assert not planning.Planner(150, 2, width=16, side=recipes.DETAILED).plan(600).detailed
     found = large.plan(600)
     assert found.detailed and {phase.image_size for phase in found.recipe.phases} == {recipes.DETAILED}
     assert str(recipes.DETAILED) in str(found)
@@ -165,7 +166,8 @@ def test_between_its_rows_the_table_is_a_power_law(monkeypatch):
 def test_other_recipes_cost_what_their_operations_say():
     cost = machine.costs(replace(LAPTOP, precision="fp32", memory_format="channels_last"), 200, width=16)[0]
     (same,) = machine.scaled(cost, LAPTOP, width=16)
-    assert same == replace(cost, recipe=LAPTOP)
+    rounded = {name: pytest.approx(getattr(cost, name)) for name in ("trunk", "gradients", "forward")}
+    assert same == replace(cost, recipe=LAPTOP, **rounded)
     (larger,) = machine.scaled(cost, replace(LAPTOP, image_size=256), width=16)
     assert 4 < larger.trunk / cost.trunk < 4.4 and 4 < larger.gradients / cost.gradients < 5
     first, second = machine.scaled(cost, replace(FEW, first=LAPTOP), width=16)

@@ -20,6 +20,7 @@ AS_GOOD = 0.005  # accuracy: of plans this close to the best, which no measureme
 # Times the table's errors, where photographs are seen with all their detail; the table's pictures have none.
 # Measured on ants and bees, 224 pixels in the place of 128 and 160 (a test holds it).
 DETAIL = 0.7
+WIDTH = 64  # of the networks that the table was measured with
 LEAST_VALIDATION, PART = 500, 9  # images that are validated on: one to nine learned from, and not fewer
 SMALLER = 0.8  # times as many images, from one plan to the next that is tried
 MEASURED_AGAIN = 60  # seconds from which on there is time to measure what was chosen, too
@@ -76,7 +77,8 @@ class Planner:
     images: to learn from. classes: how many. validation_images: that there are; 0: none.
     width: of the network; the built-in weights have 16. seed: of the recipes.
     measure_for: seconds that there are in all; with few of them the machine is measured less well.
-    side: pixels a side of the images; with DETAILED or more, strategies are planned at that size, too.
+    side: pixels a side of the images; with DETAILED or more, strategies are planned at that size too, but not
+        for the built-in weights, which have learned from small drawings.
     """
 
     def __init__(
@@ -90,7 +92,8 @@ class Planner:
         side: int = 32,
     ) -> None:
         self.images, self.classes, self.validation = images, classes, validation_images
-        self.width, self.seed, self.side = width, seed, side
+        self.width, self.seed = width, seed
+        self.sizes = (False, True) if side >= DETAILED and width == WIDTH else (False,)
         # One recipe is measured; what others take follows from their operations, until they are measured too.
         self.again = measure_for >= MEASURED_AGAIN
         tuning = math.inf if self.again else 0.5
@@ -134,7 +137,7 @@ class Planner:
             counts.append(max(least, round(SMALLER * counts[-1])))
         for name in CHOICES:
             if not math.isnan(expected_accuracy(name, 1)):  # it was measured
-                for detailed in (False, True) if self.side >= DETAILED else (False,):
+                for detailed in self.sizes:
                     yield (self._of(name, images, detailed) for images in counts)
 
     def _of(self, name: str, images: int, detailed: bool = False) -> Plan:

@@ -14,11 +14,10 @@ from resnet_course.data.images import Splits
 from resnet_course.resnet.network import ResNet
 from resnet_course.training import History, all_that_may_learn, fit
 from resnet_course.training.before import go_on_from
-from resnet_course.training.planning.plan import Plan, Planner, what_the_table_says
+from resnet_course.training.planning.plan import WIDTH, Plan, Planner, what_the_table_says
 from resnet_course.training.sets import say_balance
 from resnet_course.transfer import apply_recipe, build_model
 
-WIDTH = 64  # of the networks that the table was measured with
 TO_WRITE = 3.0  # seconds that are kept for writing the files
 
 
