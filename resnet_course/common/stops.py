@@ -17,6 +17,7 @@ def keeping_stops() -> Iterator[None]:
 
     Python cannot raise out of a destructor or the callback of a weak reference, and PyTorch has many of both.
     A KeyboardInterrupt that arrives there is printed as "Exception ignored in …", and the work goes on.
+    Raises KeyboardInterrupt at the end of the block for a stop that no `stoppable` has raised before.
     """
     global _lost
     outermost = sys.unraisablehook is not _keep
