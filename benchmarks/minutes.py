@@ -154,7 +154,8 @@ def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -
         fitted = fit_in(minutes, splits, weights=options.weights, seed=seed, home=scratch)
         seconds, ours = time.perf_counter() - began, evaluate(fitted.model, splits.test, fitted.plan.recipe)
         probe = evaluate(*_linear_probe(splits, options.weights, seed, scratch))
-        peer = _fine_tune(scratch / "photographs" / "train", options.weights, splits.test, seed, 224)
+        size = min(DETAILED, splits.train.stored_size)  # enlarging what is smaller shows nothing more
+        peer = _fine_tune(scratch / "photographs" / "train", options.weights, splits.test, seed, size)
     found = mcnemar(probe, ours)
     return {
         "seconds": round(seconds, 1),
@@ -221,7 +222,7 @@ def _linear_probe(splits: Splits, weights: str, seed: int, home: Path) -> tuple[
     return model, splits.test, recipe
 
 
-def _fine_tune(directory: Path, weights: str, test: ImageSet, seed: int, size: int) -> dict[str, float]:
+def _fine_tune(directory: Path, weights: str, test: ImageSet, seed: int, size: int) -> dict[str, Any]:
     """fastai as its documentation has it: vision_learner, its augmentation, a tenth for validation."""
     from fastai.vision.all import ImageDataLoaders, PILImage, Resize, accuracy, aug_transforms, set_seed
     from fastai.vision.learner import model_meta, vision_learner
@@ -255,7 +256,11 @@ def _fine_tune(directory: Path, weights: str, test: ImageSet, seed: int, size: i
     predicted = [loaders.vocab[place] for place in probabilities.argmax(1).tolist()]
     truth = [test.classes[label] for label in test.labels.tolist()]
     right = sum(one == other for one, other in zip(predicted, truth, strict=True)) / len(truth)
-    return {"fastai_seconds": round(seconds, 1), "fastai_test_accuracy_percent": round(100 * right, 2)}
+    return {
+        "fastai_seconds": round(seconds, 1),
+        "fastai_pixels": size,
+        "fastai_test_accuracy_percent": round(100 * right, 2),
+    }
 
 
 if __name__ == "__main__":
