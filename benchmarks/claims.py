@@ -1,4 +1,4 @@
-"""What the course says about time, held against results.json: no test and no notebook asserts on a clock.
+"""What the course says about time and accuracy, held against results.json: no test asserts on a clock.
 
 `record` says which claim no longer holds as soon as something is measured again; tests/test_benchmarks.py
 holds all of them against what is recorded.
@@ -31,6 +31,14 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     "laptop is more accurate than the original at its best": lambda r: (
         min(r[name]["test_accuracy_percent"] for name in ("laptop_avx2", "laptop_amx"))
         > max(run["best_on_test_percent"] for name, run in r["original_run"].items() if name != "conditions")
+    ),
+    "train --minutes ends within 105% of the minutes": lambda r: all(
+        cell["part_of_the_time"] <= 1.05 for name, cell in r["minutes_grid"].items() if name != "conditions"
+    ),
+    "in the time that fastai takes fit_in is ahead of it by four points, in every draw": lambda r: all(
+        cell["same_time"]["test_accuracy_percent"] >= cell["fastai_test_accuracy_percent"] + 4
+        for name, cell in r["minutes_fastai"].items()
+        if name != "conditions"
     ),
     "convolutions in their fastest ways make a step faster": lambda r: all(
         r["convolutions"][name]["ratio"] < 0.95 for name in ("layer4_at_96", "layer3_at_128")

@@ -26,7 +26,8 @@ INTRODUCTION = (
     "Made by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. Two cores, "
     "ImageNet weights (CNTK's ResNet-18, last block left out). Minutes of one processor say nothing about "
     "those of another: compare rows with the same one. The interval is of 95%, Wilson's, for the test "
-    "pictures of one run: 5,000 of all, 1,000 with few, 73 photographs; it does not cover other trainings. "
+    "pictures of one run: 5,000 of all, 1,000 with few, or the photographs kept back; it does not cover other "
+    "trainings. "
     "Minutes are means or medians of the runs. The original's accuracies come from a GPU, its minutes from "
     "its steps on the processor."
 )
@@ -38,6 +39,19 @@ HEAD = (
     "| what | right on test | runs | interval | minutes | peak memory | processor |\n"
     "|---|---|---|---|---|---|---|\n"
 )
+# What they are, the minutes given to `fit_in`, and the pixels a side that fastai saw.
+PHOTOGRAPHS = {
+    "minutes_photographs_ants_bees": (
+        "170 of ants and bees to learn from, 73 kept back",
+        "one minute",
+        224,
+    ),
+    "minutes_photographs_flowers": (
+        "2,420 of flowers to learn from, 128 pixels enlarged from 32, 1,037 kept back",
+        "three minutes",
+        128,
+    ),
+}
 KINDS = ("avx2", "amx")  # of processor, as `time_to_accuracy.py --machine` names them
 
 
@@ -85,16 +99,15 @@ def rows_of_few(count: int) -> Iterator[str]:
         yield from _rows(name, runs, "minutes_fastai")
 
 
-def rows_of_photographs() -> Iterator[str]:
-    """Ants and bees, judged by those that were kept back, three of ten in every run."""
-    benchmark = "minutes_photographs_ants_bees"
+def rows_of_photographs(benchmark: str, minutes_given: str, pixels: int) -> Iterator[str]:
+    """Judged by the photographs that were kept back, three of ten in every run. pixels: that fastai saw."""
     cells = [cell for name, cell in recorded(benchmark).items() if name.startswith("seed_")]
     for key, name, seconds in (
-        ("test_accuracy_percent", "`fit_in`, one minute allowed", "seconds"),
+        ("test_accuracy_percent", f"`fit_in`, {minutes_given} allowed", "seconds"),
         ("linear_probe_224_percent", "a linear probe on features at 224 pixels", None),
         (
             "fastai_test_accuracy_percent",
-            "fastai 2.8's `fine_tune(5)`, its defaults, 224 pixels",
+            f"fastai 2.8's `fine_tune(5)`, its defaults, {pixels} pixels",
             "fastai_seconds",
         ),
     ):
@@ -164,8 +177,11 @@ def board() -> str:
     for count in (10, 50, 500):
         if rows := list(rows_of_few(count)):
             parts.append(f"## {count} pictures of each class\n\n{HEAD}" + "\n".join(rows) + "\n")
-    photographs = "\n".join(rows_of_photographs())
-    parts.append(f"## Photographs: 170 of ants and bees to learn from, 73 kept back\n\n{HEAD}{photographs}\n")
+    for benchmark, (what, *conditions) in PHOTOGRAPHS.items():
+        if not recorded(benchmark):
+            continue
+        photographs = "\n".join(rows_of_photographs(benchmark, *conditions))
+        parts.append(f"## Photographs: {what}\n\n{HEAD}{photographs}\n")
     minutes = "\n".join(rows_of_minutes())
     kind = _processor("minutes_grid")
     parts.append(f"## `train --minutes`, the whole command\n\nOn {kind}.\n\n{HEAD_OF_MINUTES}{minutes}\n")
