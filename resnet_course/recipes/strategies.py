@@ -8,7 +8,7 @@ from resnet_course.recipes.named import FEW, FULL, FULL_FIRST, LAPTOP
 from resnet_course.recipes.recipe import Recipe
 
 LOOKED_AT = 12_000  # images in all epochs together, between MOST epochs and LEAST
-LONGER = 2  # times as many where all layers learn with large steps: more epochs are what they live on
+LOOKED_AT_BY_ALL = 40_000  # the same where all layers learn with large steps: they live on more epochs
 MOST, LEAST = 8, 2
 DETAILED = 224  # pixels a side of the photographs that the weights have learned from
 
@@ -76,7 +76,7 @@ def strategy(name: str, images: int) -> Recipe:
     recipe = STRATEGIES[name]
     if name not in ADAPTED:
         return recipe
-    looked_at = LOOKED_AT * (LONGER if recipe.name == ALL_AT_96.name else 1)
+    looked_at = LOOKED_AT_BY_ALL if recipe.name == ALL_AT_96.name else LOOKED_AT
     epochs = min(MOST, max(LEAST, round(looked_at / images)))
     views = epochs // 2 if recipe.cached_views else 0
     # Of many images one view is kept: a second doubles the trunk pass and gains nothing.
