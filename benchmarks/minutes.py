@@ -18,19 +18,16 @@ What is in results.json already is not measured again.
 
 from __future__ import annotations
 
-import random
-import shutil
 import statistics
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from kept_back import kept_back
 from record import parser, record, recorded
 from trainings import Training, drawn_folder
 
@@ -46,7 +43,6 @@ from resnet_course.transfer import build_model
 from resnet_course.transfer.weights import load_weights
 
 JUDGED, EPOCHS, SIZE = 100, 5, 128  # test images of each class; fastai's epochs; its pixels a side
-KEPT_BACK = 0.3  # of the photographs
 SAID = "said_percent"  # in the names of what training said, in the place of "percent"
 
 
@@ -149,7 +145,7 @@ def measure_fastai(options: Namespace, count: int, seed: int, _: None) -> dict[s
 
 def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -> dict[str, Any]:
     """`fit_in`, a linear probe at 224 pixels and fastai on the same photographs, all judged by others."""
-    with _kept_back(options, seed) as (scratch, splits):
+    with kept_back(options, seed) as (scratch, splits):
         began = time.perf_counter()
         fitted = fit_in(minutes, splits, weights=options.weights, seed=seed, home=scratch)
         seconds, ours = time.perf_counter() - began, evaluate(fitted.model, splits.test, fitted.plan.recipe)
@@ -173,7 +169,7 @@ def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -
 def measure_sizes(options: Namespace, _: int, seed: int, __: None) -> dict[str, Any]:
     """In percent, strategies at their own number of pixels and at 224: right, and what training said."""
     found = {}
-    with _kept_back(options, seed) as (scratch, splits):
+    with kept_back(options, seed) as (scratch, splits):
         train, val = all_that_may_learn(splits)
         for name in options.strategies:
             own = replace(strategy(name, len(train)), seed=seed)
@@ -186,31 +182,6 @@ def measure_sizes(options: Namespace, _: int, seed: int, __: None) -> dict[str, 
                 found[f"{cell}_percent"] = round(100 * accuracy, 2)
                 found[f"{cell}_{SAID}"] = round(100 * said, 2)
     return found | {"test_pictures": len(splits.test)}
-
-
-@contextmanager
-def _kept_back(options: Namespace, seed: int) -> Iterator[tuple[Path, Splits]]:
-    """A folder for the while, and of the photographs three of ten as test split, which are copied there."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for part, files in _parts(Path(options.data.removeprefix("folder:")), seed):
-            for file in files:
-                into = Path(scratch, "photographs", part, file.parent.name)
-                into.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, into)
-        folder = f"folder:{Path(scratch, 'photographs')}"
-        yield Path(scratch), load(Settings(data=folder, home=Path(scratch), weights=options.weights))
-
-
-def _parts(folder: Path, seed: int) -> Iterator[tuple[str, list[Path]]]:
-    """Three of ten photographs of each class for "test", the others for "train"."""
-    generator = random.Random(seed)
-    folder = folder / "train" if (folder / "train").is_dir() else folder
-    for directory in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = sorted(path for path in directory.iterdir() if path.is_file())
-        generator.shuffle(files)
-        kept = round(KEPT_BACK * len(files))
-        yield "test", files[:kept]
-        yield "train", files[kept:]
 
 
 def _linear_probe(splits: Splits, weights: str, seed: int, home: Path) -> tuple[ResNet, ImageSet, Recipe]:

@@ -1,12 +1,13 @@
 """What to train with N images a class: head, layer4, more, all; over several draws and seeds.
 
     uv run python benchmarks/strategies.py --data folder:DIR --weights FILE --data-is … --weights-are …
-        [--counts 10 30] [--strategies head layer4] [--seeds 3]
+        [--counts 10 30] [--strategies head layer4] [--seeds 3] [--photographs]
 
-It writes resnet_course/training/planning/strategy_table.json, cell by cell; a cell that is there is not
+It writes strategy_table.json in resnet_course/training/planning, cell by cell; a cell that is there is not
 measured again. Every network is judged once, after its last epoch, on images of the test split, the same for
 all; the images that it learns from are drawn anew with every seed. The seconds are those of `fit` on decoded
 images with an empty home folder: trunk pass and epochs. They are kept of one kind of processor at a time.
+With --photographs it writes strategy_table_photographs.json; three of ten are kept back to judge by.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import json
 import time
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from kept_back import kept_back
 from record import RESULTS, parser, recorded
 
 from resnet_course import machine
@@ -31,9 +34,10 @@ from resnet_course.settings import Settings
 from resnet_course.training import fit
 from resnet_course.transfer import build_model
 
-TABLE = RESULTS.parents[1] / "resnet_course" / "training" / "planning" / "strategy_table.json"
+TABLES = RESULTS.parents[1] / "resnet_course" / "training" / "planning"
 COUNTS = (10, 50, 150, 500, 1_500, 4_500)  # images a class; the last are all of CIFAR-10's
-JUDGED = 100  # test images of each class
+JUDGED = 100  # test images of each class of CIFAR-10
+SPLIT = 5  # of photographs; `minutes.py photographs` judges the plans by those of 0 to 4
 # What time_to_accuracy.py has measured already, on all training and 5,000 test images.
 TAKEN = {("laptop", 4_500): ("laptop_avx2", "laptop_amx")}
 TIMED = "rows", "seconds"  # of the table, by strategy and number of images
@@ -45,13 +49,19 @@ def main() -> None:
     arguments.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     arguments.add_argument("--strategies", nargs="+", default=[*STRATEGIES], choices=[*STRATEGIES])
     arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--photographs", action="store_true")
     options = arguments.parse_args()
-    settings = replace(Settings.from_env(), data=options.data, weights=options.weights)
-    splits = load(settings)
-    test = splits.test.per_class(JUDGED)
-    table = {"rows": {}}
-    if TABLE.exists():
-        table = json.loads(TABLE.read_text(encoding="utf-8"))
+    if options.photographs:
+        with kept_back(options, SPLIT) as (_, splits):
+            _measure_all(options, splits.train, splits.test, TABLES / "strategy_table_photographs.json")
+    else:
+        splits = load(replace(Settings.from_env(), data=options.data, weights=options.weights))
+        test = splits.test.per_class(JUDGED)
+        _measure_all(options, splits.train, test, TABLES / "strategy_table.json")
+
+
+def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path) -> None:
+    table = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"rows": {}}
     table |= {"data": options.data_is, "weights": options.weights_are, "judged": len(test)}
     if table.get("timed_on") != (here := f"{machine.processor()}, {machine.usable_cores()} cores"):
         table |= {"timed_on": here, "seconds": {}}
@@ -63,12 +73,12 @@ def main() -> None:
                     found = [recorded(key) for key in TAKEN[name, count]]
                     runs += [run["test_accuracy_percent"] for one in found for run in one["runs"].values()]
                 if len(runs) <= seed:
-                    accuracy, taken = _measure(options, name, splits.train.per_class(count, seed), test, seed)
+                    accuracy, taken = _measure(options, name, train.per_class(count, seed), test, seed)
                     runs.append(accuracy)
                     seconds.append(taken)
                     print(name, count, seed, accuracy, taken, flush=True)
-                    _write(table)
-    _write(table)
+                    _write(table, file)
+    _write(table, file)
 
 
 def _measure(
@@ -86,11 +96,11 @@ def _measure(
     return round(100 * accuracy, 2), round(seconds, 1)
 
 
-def _write(table: dict[str, Any]) -> None:
+def _write(table: dict[str, Any], file: Path) -> None:
     for key in TIMED:  # in the order of the strategies, whichever was measured last
         table[key] = {name: table[key][name] for name in STRATEGIES if name in table[key]}
     text = json.dumps(table, indent=1) + "\n"
-    write_atomically(TABLE, lambda file: file.write(text.encode()))
+    write_atomically(file, lambda open_file: open_file.write(text.encode()))
 
 
 if __name__ == "__main__":
