@@ -84,8 +84,7 @@ def test_a_strategy_looks_more_often_at_few_images(name):
     epochs = [recipes.strategy(name, images).epochs for images in (100, 3_000, 45_000)]
     fixed = {"head": 1, "head at 96 pixels": 1, "laptop": LAPTOP.epochs, "full": FULL.epochs}
     fixed |= {"layer4 in two epochs": 2, "full, first phase": FULL_FIRST.epochs}
-    adapted = [8, 8, 2] if name == "all at 96 pixels" else [8, 4, 2]
-    assert epochs == ([fixed[name]] * 3 if name in fixed else adapted)
+    assert epochs == ([fixed[name]] * 3 if name in fixed else [8, 4, 2])
     assert recipes.strategy(name, 100).train_from == recipes.STRATEGIES[name].train_from
 
 

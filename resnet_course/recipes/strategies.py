@@ -8,7 +8,6 @@ from resnet_course.recipes.named import FEW, FULL, FULL_FIRST, LAPTOP
 from resnet_course.recipes.recipe import Recipe
 
 LOOKED_AT = 12_000  # images in all epochs together, between MOST epochs and LEAST
-LOOKED_AT_BY_ALL = 40_000  # the same where all layers learn with large steps: they live on more epochs
 MOST, LEAST = 8, 2
 DETAILED = 224  # pixels a side of the photographs that the weights have learned from
 
@@ -26,18 +25,6 @@ HEAD = replace(
     learning_rate=1e-9,
     weight_decay=0.0,
 )
-# Of all layers those of 96 pixels take half of the time of 128, and the epochs that this pays for are worth
-# more: on flowers enlarged from 32 pixels (two splits of the training photographs) 78.1 and 80.2% right with
-# 10 and 8 epochs, against 74.5 and 78.8% of FULL_FIRST.
-ALL_AT_96 = replace(
-    FULL_FIRST,
-    name="all at 96 pixels",
-    image_size=96,
-    train_from="all",
-    batch_size=64,  # twice as many steps
-    learning_rate=2e-3,
-    average=0.98,
-)
 STRATEGIES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -53,11 +40,9 @@ STRATEGIES: dict[str, Recipe] = {
         FULL,
         # The augmentation is drawn at every look: nothing is frozen, so nothing can be kept.
         replace(NOT_AVERAGED, name="all", train_from="all", layer_decay=0.6, cached_views=0),
-        ALL_AT_96,
     )
-}  # from a linear probe as head, but for the one that says so, LAPTOP, FULL_FIRST, FULL and ALL_AT_96
-# to the number of images
-ADAPTED = ("layer4, head from random", "layer4", "few", "layer3", "all", "all at 96 pixels")
+}  # from a linear probe as head, but for the one that says so, LAPTOP, FULL_FIRST and FULL
+ADAPTED = ("layer4, head from random", "layer4", "few", "layer3", "all")  # to the number of images
 
 
 def with_detail(recipe: Recipe) -> Recipe:
@@ -76,8 +61,7 @@ def strategy(name: str, images: int) -> Recipe:
     recipe = STRATEGIES[name]
     if name not in ADAPTED:
         return recipe
-    looked_at = LOOKED_AT_BY_ALL if recipe.name == ALL_AT_96.name else LOOKED_AT
-    epochs = min(MOST, max(LEAST, round(looked_at / images)))
+    epochs = min(MOST, max(LEAST, round(LOOKED_AT / images)))
     views = epochs // 2 if recipe.cached_views else 0
     # Of many images one view is kept: a second doubles the trunk pass and gains nothing.
     augmentation = "none" if views == 1 else recipe.augmentation

@@ -4,7 +4,12 @@ fitted = fit_in(5, load(Settings.from_env()), "runs/first")
 """
 
 from resnet_course.training.planning.advice import Advice, advise
-from resnet_course.training.planning.learning_curves import expected_accuracy, most_images, strategy_table
+from resnet_course.training.planning.learning_curves import (
+    expected_accuracy,
+    most_images,
+    strategy_table,
+    typical_error,
+)
 from resnet_course.training.planning.plan import Plan, PlanError, Planner
 from resnet_course.training.planning.within import Fitted, fit_in
 
@@ -19,4 +24,5 @@ __all__ = [
     "fit_in",
     "most_images",
     "strategy_table",
+    "typical_error",
 ]

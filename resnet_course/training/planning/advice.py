@@ -12,7 +12,7 @@ from resnet_course.data.images import ImageSet, Splits
 from resnet_course.recipes import Recipe
 from resnet_course.settings import Settings
 from resnet_course.training import all_that_may_learn
-from resnet_course.training.planning.plan import Plan, PlanError, Planner, what_the_table_says
+from resnet_course.training.planning.plan import Plan, PlanError, Planner, what_the_tables_say
 
 LITTLE, TINY, BALANCED = 30, 32, 3  # images a class; pixels a side; times the smallest class
 CHECKED = 20  # validation images a class that say something
@@ -44,7 +44,7 @@ class Advice:
             if plan == before:
                 lines.append(f"--minutes {minutes:g}: the same; more time would bring nothing that is known.")
             else:
-                lines.append(f"--minutes {minutes:g}: {plan}. {what_the_table_says(plan)}.")
+                lines.append(f"--minutes {minutes:g}: {plan}. {what_the_tables_say(plan)}.")
             before = plan
         return "\n".join(lines)
 

@@ -11,13 +11,19 @@ from resnet_course import machine
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
 from resnet_course.recipes import DETAILED, LAPTOP, STRATEGIES, Recipe, strategy, with_detail
-from resnet_course.training.planning.learning_curves import expected_accuracy, most_images, strategy_table
+from resnet_course.training.planning.learning_curves import (
+    TABLES,
+    expected_accuracy,
+    most_images,
+    strategy_table,
+    typical_error,
+)
 
 # layer4 from a random head was ahead of layer4 from a linear probe in no row: it is there to compare with.
 CHOICES = tuple(name for name in STRATEGIES if name != "layer4, head from random")
 ROOM = 0.85  # of the time: the rest is for what an estimate of a few steps cannot see
 AS_GOOD = 0.005  # accuracy: of plans this close to the best, which no measurement tells apart, the fastest
-# Times the table's errors, where photographs are seen with all their detail; the table's pictures have none.
+# Times the tables' errors, where photographs are seen with all their detail; the tables' pictures have none.
 # Measured on ants and bees, 224 pixels in the place of 128 and 160 (a test holds it).
 DETAIL = 0.7
 WIDTH = 64  # of the networks that the table was measured with
@@ -37,9 +43,10 @@ class Plan:
     recipe: how. images: that it learns from. of: all that there are to learn from.
     validation_images: that it is validated on; 0: all are learned from, and a probe is cross-validated.
     seconds: that it is estimated to take; last: those of them for the last validation.
-    expected: the accuracy that the strategy table has for so many images a class, 0 to 1.
-    extrapolated: whether the table has been measured with fewer images only.
-    detailed: whether it sees photographs with all the detail that they have, as no plan of the table does.
+    expected: the accuracies that the tables of CIFAR-10 and of photographs have for so many images a class,
+        0 to 1. extrapolated: whether the first has been measured with fewer images only.
+    rank: what plans are compared by, 1 without any error: `typical_error`, and fewer errors where a plan is
+        detailed: it sees photographs with all the detail that they have, as no plan of the tables does.
     """
 
     recipe: Recipe
@@ -48,14 +55,10 @@ class Plan:
     validation_images: int
     seconds: float
     last: float
-    expected: float
+    expected: tuple[float, float]
     extrapolated: bool
-    detailed: bool = False
-
-    @property
-    def rank(self) -> float:
-        """What plans are compared by: `expected`, with fewer errors where they see more detail."""
-        return 1 - (1 - self.expected) * (DETAIL if self.detailed else 1.0)
+    rank: float
+    detailed: bool
 
     def __str__(self) -> str:
         recipe, part = self.recipe, f"all {self.of:,} images"
@@ -101,10 +104,10 @@ class Planner:
         self.measured: dict[tuple[str, int], float] = {}
 
     def plan(self, seconds: float) -> Plan:
-        """The plan with the highest accuracy in the strategy table that fits into the time.
+        """The plan with the fewest errors in the strategy tables that fits into the time.
 
         A strategy that takes too long for all images learns from as many as the time allows. Of plans that
-        the table cannot tell apart it is the fastest, so training may end early: more time would bring
+        the tables cannot tell apart it is the fastest, so training may end early: more time would bring
         nothing that is known.
 
         seconds: for all that `fit` does, and for measuring before. Raises PlanError.
@@ -136,20 +139,24 @@ class Planner:
         while counts[-1] > least:
             counts.append(max(least, round(SMALLER * counts[-1])))
         for name in CHOICES:
-            if not math.isnan(expected_accuracy(name, 1)):  # it was measured
+            if not math.isnan(typical_error(name, 1)):  # it was measured
                 for detailed in self.sizes:
                     yield (self._of(name, images, detailed) for images in counts)
 
     def _of(self, name: str, images: int, detailed: bool = False) -> Plan:
-        expected = expected_accuracy(name, images / self.classes)
-        extrapolated = images / self.classes > most_images(name)
+        of_each = images / self.classes
+        expected = tuple(expected_accuracy(name, of_each, photographs) for photographs in TABLES)
+        rank = 1 - typical_error(name, of_each) * (DETAIL if detailed else 1.0)
+        extrapolated = of_each > most_images(name)
         recipe = replace(strategy(name, images), seed=self.seed)
         recipe = with_detail(recipe) if detailed else recipe
         validation = min(self.validation, max(LEAST_VALIDATION, images // PART))
         phases = machine.scaled(self.reference, recipe, self.width)
         seconds = sum(cost.seconds(images, validation) * self._factor(cost.recipe) for cost in phases)
         last = validation * recipe.validation_views * phases[-1].forward
-        return Plan(recipe, images, self.images, validation, seconds, last, expected, extrapolated, detailed)
+        return Plan(
+            recipe, images, self.images, validation, seconds, last, expected, extrapolated, rank, detailed
+        )
 
     def _factor(self, recipe: Recipe) -> float:
         """How many times as long as by its operations a phase takes, where it was measured."""
@@ -165,8 +172,9 @@ class Planner:
             ) / other.seconds(images, validation)
 
 
-def what_the_table_says(plan: Plan) -> str:
-    """How good the plan's strategy was with so many images a class, and where; or what its line promises."""
-    table = strategy_table()
-    guess = ", extrapolated from fewer" if plan.extrapolated else ""
-    return f"{plan.expected:.0%} right with so many images a class of other pictures ({table['data']}{guess})"
+def what_the_tables_say(plan: Plan) -> str:
+    """How good the plan's strategy was with so many images a class, or its lines promise."""
+    of = [strategy_table(photographs)["data"].partition(",")[0] for photographs in TABLES]
+    right = " and ".join(f"{share:.0%} of {data}" for share, data in zip(plan.expected, of, strict=True))
+    guess = " (extrapolated from fewer)" if plan.extrapolated else ""
+    return f"With so many images a class it got {right} right{guess}"
