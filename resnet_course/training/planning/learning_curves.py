@@ -65,8 +65,8 @@ def expected_accuracy(strategy: str, images_per_class: float, photographs: bool 
 def typical_error(strategy: str, images_per_class: float) -> float:
     """The errors, 0 to 1, that both tables have for a strategy: their geometric mean, or NaN.
 
-    Nobody knows beforehand how far new pictures are from those that the weights have learned from. CIFAR-10's
-    classes are near them, and there less is gained by training more layers than on flowers.
+    Nobody knows beforehand what new pictures are like. With hundreds of images a class layer4, trained from
+    the linear probe, made a third fewer errors than the probe on CIFAR-10, and none fewer on flowers.
     """
     errors = [1 - expected_accuracy(strategy, images_per_class, photographs) for photographs in TABLES]
     return math.prod(errors) ** (1 / len(errors))
