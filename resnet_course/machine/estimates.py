@@ -86,9 +86,23 @@ def costs(recipe: Recipe, images: int, width: int = 64, tuning_at_most: float = 
 
     tuning_at_most: seconds for measuring the convolutions of each phase; with fewer than `fit` takes, some
         may be timed in a slower way than the one that it finds.
+    A phase that differs from an earlier one in its number of pixels alone is not measured again: its
+    operations take as long.
     """
+    found: list[Cost] = []
     with seeded(), torch.inference_mode(False), torch.enable_grad():
-        return tuple(_cost(phase, images, width, tuning_at_most) for phase in recipe.phases)
+        for phase in recipe.phases:
+            alike = next((cost for cost in found if _same_work(cost.recipe, phase)), None)
+            measured = _scaled(alike, phase, width) if alike else _cost(phase, images, width, tuning_at_most)
+            found.append(measured)
+    return tuple(found)
+
+
+def _same_work(one: Recipe, other: Recipe) -> bool:
+    """Whether a step of both is the same work, but for the number of pixels."""
+    fields = "train_from", "batch_size", "dropout", "precision", "memory_format"
+    alike = all(getattr(one, field) == getattr(other, field) for field in fields)
+    return alike and bool(one.cached_views) == bool(other.cached_views)
 
 
 def scaled(cost: Cost, recipe: Recipe, width: int = 64) -> tuple[Cost, ...]:
@@ -96,22 +110,22 @@ def scaled(cost: Cost, recipe: Recipe, width: int = 64) -> tuple[Cost, ...]:
 
     cost: of a recipe that sends images through a frozen trunk.
     """
-    found = []
-    for phase in recipe.phases:
-        trunk, step = _operations(phase.train_from, phase.image_size, bool(phase.cached_views), width)
-        learning = step / cost.step_operations
-        found.append(
-            replace(
-                cost,
-                recipe=phase,
-                trunk=cost.trunk * trunk / cost.trunk_operations,
-                gradients=cost.gradients * learning,
-                forward=cost.forward * learning,
-                trunk_operations=trunk,
-                step_operations=step,
-            )
-        )
-    return tuple(found)
+    return tuple(_scaled(cost, phase, width) for phase in recipe.phases)
+
+
+def _scaled(cost: Cost, recipe: Recipe, width: int) -> Cost:
+    """The same for one phase."""
+    trunk, step = _operations(recipe.train_from, recipe.image_size, bool(recipe.cached_views), width)
+    learning = step / cost.step_operations
+    return replace(
+        cost,
+        recipe=recipe,
+        trunk=cost.trunk * trunk / cost.trunk_operations if trunk else 0.0,
+        gradients=cost.gradients * learning,
+        forward=cost.forward * learning,
+        trunk_operations=trunk,
+        step_operations=step,
+    )
 
 
 @functools.cache
