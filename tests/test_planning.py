@@ -112,9 +112,13 @@ def test_the_gain_of_detail_is_the_measured_one():
 def test_what_was_not_measured_is_called_extrapolated(slow_machine):
     slow_machine(1)
     few, many = planning.Planner(500, 10).plan(600), planning.Planner(400_000, 10, 5_000).plan(10**6)
-    assert not few.extrapolated and "extrapolated" not in plans.what_the_tables_say(few)
+    assert few.extrapolated == (False, False)
+    assert "extrapolated" not in plans.what_the_tables_say(few)
     assert many.images == 400_000
-    assert many.extrapolated and "extrapolated from fewer" in plans.what_the_tables_say(many)
+    assert many.extrapolated == (True, True)
+    assert plans.what_the_tables_say(many).count("(extrapolated from fewer)") == 2
+    some = planning.Planner(45_000, 10, 5_000).plan(10**6)
+    assert some.extrapolated == (False, True), "of flowers there were fewer"
 
 
 @pytest.mark.parametrize("photographs", [False, True])

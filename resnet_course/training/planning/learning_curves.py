@@ -39,9 +39,9 @@ def _curve(strategy: str, photographs: bool = False) -> tuple[tuple[float, float
     )
 
 
-def most_images(strategy: str) -> int:
-    """The most images a class of CIFAR-10 with which a strategy was measured; 0 if it was not."""
-    return max(map(int, strategy_table()["rows"].get(strategy, ())), default=0)
+def most_images(strategy: str, photographs: bool = False) -> int:
+    """The most images a class with which a strategy was measured; 0 if it was not."""
+    return max(map(int, strategy_table(photographs)["rows"].get(strategy, ())), default=0)
 
 
 def expected_accuracy(strategy: str, images_per_class: float, photographs: bool = False) -> float:

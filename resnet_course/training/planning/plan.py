@@ -44,7 +44,7 @@ class Plan:
     validation_images: that it is validated on; 0: all are learned from, and a probe is cross-validated.
     seconds: that it is estimated to take; last: those of them for the last validation.
     expected: the accuracies that the tables of CIFAR-10 and of photographs have for so many images a class,
-        0 to 1. extrapolated: whether the first has been measured with fewer images only.
+        0 to 1. extrapolated: whether each has been measured with fewer images only.
     rank: what plans are compared by, 1 without any error: `typical_error`, and fewer errors where a plan is
         detailed: it sees photographs with all the detail that they have, as no plan of the tables does.
     """
@@ -56,7 +56,7 @@ class Plan:
     seconds: float
     last: float
     expected: tuple[float, float]
-    extrapolated: bool
+    extrapolated: tuple[bool, bool]
     rank: float
     detailed: bool
 
@@ -147,7 +147,7 @@ class Planner:
         of_each = images / self.classes
         expected = tuple(expected_accuracy(name, of_each, photographs) for photographs in TABLES)
         rank = 1 - typical_error(name, of_each) * (DETAIL if detailed else 1.0)
-        extrapolated = of_each > most_images(name)
+        extrapolated = tuple(of_each > most_images(name, photographs) for photographs in TABLES)
         recipe = replace(strategy(name, images), seed=self.seed)
         recipe = with_detail(recipe) if detailed else recipe
         validation = min(self.validation, max(LEAST_VALIDATION, images // PART))
@@ -174,7 +174,8 @@ class Planner:
 
 def what_the_tables_say(plan: Plan) -> str:
     """How good the plan's strategy was with so many images a class, or its lines promise."""
-    of = [strategy_table(photographs)["data"].partition(",")[0] for photographs in TABLES]
-    right = " and ".join(f"{share:.0%} of {data}" for share, data in zip(plan.expected, of, strict=True))
-    guess = " (extrapolated from fewer)" if plan.extrapolated else ""
-    return f"With so many images a class it got {right} right{guess}"
+    found = []
+    for photographs, share, more in zip(TABLES, plan.expected, plan.extrapolated, strict=True):
+        data = strategy_table(photographs)["data"].partition(",")[0]
+        found.append(f"{share:.0%} of {data}{' (extrapolated from fewer)' if more else ''}")
+    return f"With so many images a class it got {' and '.join(found)} right"
