@@ -83,17 +83,18 @@ def _means(cells: list[dict[str, Any]]) -> dict[str, float]:
     """The mean over cells of every figure that is a single number."""
     figures = [name for name, value in cells[0].items() if isinstance(value, float)]
     means = {name: round(statistics.mean(cell[name] for cell in cells), 2) for name in figures}
-    return means | _gaps(cells, [name for name in figures if name.replace("percent", SAID) in figures])
+    judged = [name for name in figures if name.removesuffix("percent") + SAID in figures]
+    return means | _gaps(cells, judged)
 
 
 def _gaps(cells: list[dict[str, Any]], names: list[str]) -> dict[str, float]:
     """In points, how far what training said lies above what was right, and half of the 95% interval."""
     found = {}
     for name in names if len(cells) > 1 else ():
-        said = [cell[name.replace("percent", SAID)] / 100 for cell in cells]
+        said = [cell[name.removesuffix("percent") + SAID] / 100 for cell in cells]
         gap = paired_difference(said, [cell[name] / 100 for cell in cells])
-        found[name.replace("percent", "gap_points")] = round(100 * gap.mean, 2)
-        found[name.replace("percent", "gap_margin_points")] = round(100 * gap.margin, 2)
+        found[name.removesuffix("percent") + "gap_points"] = round(100 * gap.mean, 2)
+        found[name.removesuffix("percent") + "gap_margin_points"] = round(100 * gap.margin, 2)
     return found
 
 
