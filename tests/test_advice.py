@@ -8,7 +8,7 @@ import torch
 from resnet_course import machine
 from resnet_course.data import Splits, shapes
 from resnet_course.recipes import LAPTOP
-from resnet_course.training.planning import Planner, advise
+from resnet_course.training.planning import Advice, Planner, advise
 from resnet_course.training.planning.advice import MINUTES
 
 
@@ -34,7 +34,14 @@ def test_a_sound_data_set_has_no_warning_and_a_plan_for_every_time():
         "- Nothing to mend was found.",
     ]
     assert [line.partition(":")[0] for line in lines[2:]] == [f"--minutes {each:g}" for each in MINUTES]
-    assert "of other pictures (" in lines[2]
+    assert "With so many images a class it got" in lines[2]
+
+
+def test_a_plan_that_was_only_estimated_anew_is_the_same_plan():
+    plan = Planner(100, 10).plan(600)
+    again = replace(plan, seconds=2 * plan.seconds, last=2 * plan.last)
+    lines = str(Advice("shapes", (), {2: plan, 5: again, 20: replace(again, images=50)})).splitlines()
+    assert "the same" in lines[3] and "the same" not in lines[4]
 
 
 def test_where_more_time_brings_nothing_it_says_so():

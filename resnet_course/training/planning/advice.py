@@ -41,7 +41,7 @@ class Advice:
         lines = [self.found, *warnings]
         before = None
         for minutes, plan in self.plans.items():
-            if plan == before:
+            if before and (plan.recipe, plan.images) == (before.recipe, before.images):
                 lines.append(f"--minutes {minutes:g}: the same; more time would bring nothing that is known.")
             else:
                 lines.append(f"--minutes {minutes:g}: {plan}. {what_the_tables_say(plan)}.")
