@@ -5,8 +5,8 @@
 In every split three of ten photographs are kept back, and the loader sets a tenth of the others aside to
 validate with. It goes by their content, so those are nearly the same photographs in every split: the gaps of
 ten splits do not vary as ten draws would. So photographs that were kept back are also told apart by the side
-that the loader would have put them on: if its validation side is easier even there, the gap is the luck of one
-draw, and not of what training did.
+that the loader would have put them on: if its validation side is easier even there, the gap is the luck of
+one draw, and not of what training did.
 """
 
 from __future__ import annotations
