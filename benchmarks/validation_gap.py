@@ -1,6 +1,6 @@
 """Whether a linear probe's validation accuracy lies above that on photographs kept back, and why.
 
-    uv run python benchmarks/gap.py --data folder:DIR --weights FILE --data-is … --weights-are … [--seeds 10]
+    uv run python benchmarks/validation_gap.py --data folder:DIR --weights FILE --data-is … --weights-are … [--seeds 10]
 
 In every split three of ten photographs are kept back, and the loader sets a tenth of the others aside to
 validate with. It goes by their content, so those are nearly the same photographs in every split: the gaps of
@@ -43,7 +43,7 @@ def main() -> None:
         "gap_points": round(100 * gap.mean, 2),
         "margin_points": round(100 * gap.margin, 2),
     }
-    record("gap", found | _by_side(right), options.data_is, options.weights_are)
+    record("validation_gap", found | _by_side(right), options.data_is, options.weights_are)
 
 
 def _measure(options: Namespace, seed: int, right: dict[str, dict[str, list[bool]]]) -> dict[str, float]:
