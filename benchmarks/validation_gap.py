@@ -1,6 +1,7 @@
 """Whether a linear probe's validation accuracy lies above that on photographs kept back, and why.
 
-    uv run python benchmarks/validation_gap.py --data folder:DIR --weights FILE --data-is … --weights-are … [--seeds 10]
+    uv run python benchmarks/validation_gap.py --data folder:DIR --weights FILE --data-is … --weights-are …
+        [--seeds 10]
 
 In every split three of ten photographs are kept back, and the loader sets a tenth of the others aside to
 validate with. It goes by their content, so those are nearly the same photographs in every split: the gaps of
