@@ -12,7 +12,7 @@ and is judged on test images of DIR, the same for all. `grid` times the whole co
 `photographs` keeps three of ten pictures of each class back, another three with every seed, and
 judges by them: ours in so many minutes, a linear probe on frozen features at 224 pixels, and fastai.
 `sizes` judges by the same, with strategies at their own number of pixels and, where the photographs have
-as many, at 224; its means say how far what training said lies above what the others said.
+as many, at 224.
 What is in results.json already is not measured again.
 """
 
@@ -33,7 +33,6 @@ from trainings import Training, drawn_folder
 
 from resnet_course.data import ImageSet, Splits, load, load_split
 from resnet_course.evaluation import evaluate, mcnemar
-from resnet_course.evaluation.summaries import paired_difference
 from resnet_course.recipes import DETAILED, Recipe, strategy, with_detail
 from resnet_course.resnet import ResNet
 from resnet_course.settings import Settings
@@ -43,7 +42,6 @@ from resnet_course.transfer import build_model
 from resnet_course.transfer.weights import load_weights
 
 JUDGED, EPOCHS, SIZE = 100, 5, 128  # test images of each class; fastai's epochs; its pixels a side
-SAID = "said_percent"  # in the names of what training said, in the place of "percent"
 
 
 def main() -> None:
@@ -82,20 +80,7 @@ def main() -> None:
 def _means(cells: list[dict[str, Any]]) -> dict[str, float]:
     """The mean over cells of every figure that is a single number."""
     figures = [name for name, value in cells[0].items() if isinstance(value, float)]
-    means = {name: round(statistics.mean(cell[name] for cell in cells), 2) for name in figures}
-    judged = [name for name in figures if name.removesuffix("percent") + SAID in figures]
-    return means | _gaps(cells, judged)
-
-
-def _gaps(cells: list[dict[str, Any]], names: list[str]) -> dict[str, float]:
-    """In points, how far what training said lies above what was right, and half of the 95% interval."""
-    found = {}
-    for name in names if len(cells) > 1 else ():
-        said = [cell[name.removesuffix("percent") + SAID] / 100 for cell in cells]
-        gap = paired_difference(said, [cell[name] / 100 for cell in cells])
-        found[name.removesuffix("percent") + "gap_points"] = round(100 * gap.mean, 2)
-        found[name.removesuffix("percent") + "gap_margin_points"] = round(100 * gap.margin, 2)
-    return found
+    return {name: round(statistics.mean(cell[name] for cell in cells), 2) for name in figures}
 
 
 def measure_grid(options: Namespace, count: int, seed: int, minutes: float) -> dict[str, Any]:
@@ -182,7 +167,7 @@ def measure_sizes(options: Namespace, _: int, seed: int, __: None) -> dict[str, 
                 accuracy = evaluate(model, splits.test, recipe).accuracy
                 cell = f"{name.replace(', ', '_').replace(' ', '_')}_{recipe.image_size}"
                 found[f"{cell}_percent"] = round(100 * accuracy, 2)
-                found[f"{cell}_{SAID}"] = round(100 * said, 2)
+                found[f"{cell}_said_percent"] = round(100 * said, 2)
     return found | {"test_pictures": len(splits.test)}
 
 

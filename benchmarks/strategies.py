@@ -62,6 +62,7 @@ def main() -> None:
 
 
 def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path) -> None:
+    """Every cell that the table in `file` lacks."""
     table = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"rows": {}}
     table |= {"data": options.data_is, "weights": options.weights_are, "judged": len(test)}
     if table.get("timed_on") != (here := f"{machine.processor()}, {machine.usable_cores()} cores"):

@@ -57,8 +57,7 @@ def _measure(options: Namespace, seed: int, right: dict[str, dict[str, list[bool
         sides = split_by_content(splits.test, {"val": VALIDATION, "train": 1 - VALIDATION})
         kept = 0
         for name, side in sides.items():
-            predictions = evaluate(model, side, recipe)
-            answers = (predictions.logits.argmax(1) == predictions.labels).tolist()
+            answers = evaluate(model, side, recipe).correct.tolist()
             kept += sum(answers)
             for digest, answer in zip(side.groups, answers, strict=True):
                 right[name][digest].append(answer)

@@ -134,19 +134,6 @@ def test_ways_take_turns():
     assert order == ["a", "b", "a", "b"]
 
 
-def test_the_gap_between_what_training_said_and_what_was_right_has_an_interval():
-    minutes = import_module("minutes")
-    cells = [
-        {"head_128_percent": right, "head_128_said_percent": right + gap, "seconds": 3.0}
-        for right, gap in ((70.0, 1.0), (80.0, 3.0))
-    ]
-    found = minutes._means(cells)
-    assert (found["head_128_percent"], found["head_128_said_percent"], found["seconds"]) == (75, 77, 3)
-    assert found["head_128_gap_points"] == 2
-    assert found["head_128_gap_margin_points"] == 12.71  # Student's 12.706 with one degree of freedom
-    assert "head_128_gap_points" not in minutes._means(cells[:1])
-
-
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_what_the_course_says_about_time_and_accuracy_was_measured(claim):
     results = json.loads((BENCHMARKS / "results.json").read_text(encoding="utf-8"))

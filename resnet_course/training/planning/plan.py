@@ -26,7 +26,7 @@ AS_GOOD = 0.005  # accuracy: of plans this close to the best, which no measureme
 # Times the tables' errors, where photographs are seen with all their detail; the tables' pictures have none.
 # Measured on ants and bees, 224 pixels in the place of 128 and 160 (a test holds it).
 DETAIL = 0.7
-WIDTH = 64  # of the networks that the table was measured with
+WIDTH = 64  # of the networks that the tables were measured with
 LEAST_VALIDATION, PART = 500, 9  # images that are validated on: one to nine learned from, and not fewer
 SMALLER = 0.8  # times as many images, from one plan to the next that is tried
 MEASURED_AGAIN = 60  # seconds from which on there is time to measure what was chosen, too
