@@ -121,11 +121,11 @@ def test_what_was_not_measured_is_called_extrapolated(slow_machine):
     assert some.extrapolated == (False, True), "of flowers there were fewer"
 
 
-@pytest.mark.parametrize("photographs", [False, True])
+@pytest.mark.parametrize("table", planning.TABLES)
 @pytest.mark.parametrize("name", plans.CHOICES)
-def test_the_tables_have_every_choice(name, photographs):
+def test_the_tables_have_every_choice(name, table):
     counts = (3, 10, 100, 1_000, 4_500, 20_000)
-    errors = [1 - planning.expected_accuracy(name, count, photographs) for count in counts]
+    errors = [1 - planning.expected_accuracy(name, count, table) for count in counts]
     assert all(0 < error < 1 for error in errors)
     assert errors == sorted(errors, reverse=True), "with more images nothing gets worse"
 
@@ -170,7 +170,7 @@ def test_between_its_rows_the_table_is_a_power_law(monkeypatch):
 
 
 def test_the_typical_error_is_the_geometric_mean_over_both_tables(monkeypatch):
-    tables = {False: {"10": [60.0], "1000": [96.0]}, True: {"10": [50.0], "1000": [91.0]}}
+    tables = {"CIFAR-10": {"10": [60.0], "1000": [96.0]}, "flowers": {"10": [50.0], "1000": [91.0]}}
     monkeypatch.setattr(learning_curves, "strategy_table", lambda which: {"rows": {"x": tables[which]}})
     learning_curves._curve.cache_clear()
     try:
@@ -184,9 +184,9 @@ def test_a_plan_says_what_its_strategy_reached_in_both_tables(slow_machine):
     slow_machine(1)
     plan = planning.Planner(500, 10).plan(600)
     said = plans.what_the_tables_say(plan)
-    for photographs, data in ((False, "CIFAR-10"), (True, "flowers")):
-        share = planning.expected_accuracy(plan.recipe.name, 50, photographs)
-        assert f"{share:.0%} of {data}" in said
+    for table in ("CIFAR-10", "flowers"):
+        share = planning.expected_accuracy(plan.recipe.name, 50, table)
+        assert f"{share:.0%} of {table}" in said
 
 
 def test_other_recipes_cost_what_their_operations_say():

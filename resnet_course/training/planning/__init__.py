@@ -5,6 +5,7 @@ fitted = fit_in(5, load(Settings.from_env()), "runs/first")
 
 from resnet_course.training.planning.advice import Advice, advise
 from resnet_course.training.planning.learning_curves import (
+    TABLES,
     expected_accuracy,
     most_images,
     strategy_table,
@@ -14,6 +15,7 @@ from resnet_course.training.planning.plan import Plan, PlanError, Planner
 from resnet_course.training.planning.within import Fitted, fit_in
 
 __all__ = [
+    "TABLES",
     "Advice",
     "Fitted",
     "Plan",

@@ -9,7 +9,8 @@ import statistics
 from importlib import resources
 from typing import Any
 
-TABLES = {False: "strategy_table.json", True: "strategy_table_photographs.json"}  # whether of photographs
+CIFAR10, FLOWERS = "CIFAR-10", "flowers"  # of whose pictures there is a table
+TABLES = {CIFAR10: "strategy_table.json", FLOWERS: "strategy_table_photographs.json"}
 FARTHEST = 10  # times the most images a class that were measured: of more nothing is promised
 # Of the slope, beyond the last row. Of 16 lines through two rows of the table, followed to a third, half
 # promised a point too much or more; with eight tenths of the slope the middle one is right (a test holds it).
@@ -17,20 +18,20 @@ FLATTER = 0.8
 
 
 @functools.cache
-def strategy_table(photographs: bool = False) -> dict[str, Any]:
-    """The table of CIFAR-10 or of photographs: "data", "weights", "judged" (test images), and "rows".
+def strategy_table(table: str = CIFAR10) -> dict[str, Any]:
+    """One of TABLES: "data", "weights", "judged" (test images), and "rows".
 
     rows[strategy][images a class] are accuracies in percent of several draws of the images, each with a seed
     of its own.
     """
-    file = resources.files(__package__) / TABLES[photographs]
+    file = resources.files(__package__) / TABLES[table]
     return json.loads(file.read_text(encoding="utf-8"))
 
 
 @functools.cache
-def _curve(strategy: str, photographs: bool = False) -> tuple[tuple[float, float], ...]:
+def _curve(strategy: str, table: str = CIFAR10) -> tuple[tuple[float, float], ...]:
     """(log images a class, log error), of every number of images that was measured."""
-    rows = strategy_table(photographs)["rows"].get(strategy, {})
+    rows = strategy_table(table)["rows"].get(strategy, {})
     return tuple(
         sorted(
             (math.log(int(count)), math.log(1 - statistics.mean(found) / 100))
@@ -39,12 +40,12 @@ def _curve(strategy: str, photographs: bool = False) -> tuple[tuple[float, float
     )
 
 
-def most_images(strategy: str, photographs: bool = False) -> int:
+def most_images(strategy: str, table: str = CIFAR10) -> int:
     """The most images a class with which a strategy was measured; 0 if it was not."""
-    return max(map(int, strategy_table(photographs)["rows"].get(strategy, ())), default=0)
+    return max(map(int, strategy_table(table)["rows"].get(strategy, ())), default=0)
 
 
-def expected_accuracy(strategy: str, images_per_class: float, photographs: bool = False) -> float:
+def expected_accuracy(strategy: str, images_per_class: float, table: str = CIFAR10) -> float:
     """The accuracy, 0 to 1, that a table has for a strategy; between and beyond its rows a power law.
 
     Errors fall as a power of the number of images, a straight line in two logarithms. It is flatter beyond
@@ -52,7 +53,7 @@ def expected_accuracy(strategy: str, images_per_class: float, photographs: bool 
     A strategy that was measured with fewer than two numbers of images has no line: then it is NaN.
     Source: Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017 (arXiv 1712.00409).
     """
-    points = _curve(strategy, photographs)
+    points = _curve(strategy, table)
     if len(points) < 2:
         return math.nan
     at = min(math.log(max(1.0, images_per_class)), points[-1][0] + math.log(FARTHEST))
@@ -68,5 +69,5 @@ def typical_error(strategy: str, images_per_class: float) -> float:
     Nobody knows beforehand what new pictures are like. With hundreds of images a class layer4, trained from
     the linear probe, made a third fewer errors than the probe on CIFAR-10, and none fewer on flowers.
     """
-    errors = [1 - expected_accuracy(strategy, images_per_class, photographs) for photographs in TABLES]
+    errors = [1 - expected_accuracy(strategy, images_per_class, table) for table in TABLES]
     return math.prod(errors) ** (1 / len(errors))

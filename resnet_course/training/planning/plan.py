@@ -15,7 +15,6 @@ from resnet_course.training.planning.learning_curves import (
     TABLES,
     expected_accuracy,
     most_images,
-    strategy_table,
     typical_error,
 )
 
@@ -43,7 +42,7 @@ class Plan:
     recipe: how. images: that it learns from. of: all that there are to learn from.
     validation_images: that it is validated on; 0: all are learned from, and a probe is cross-validated.
     seconds: that it is estimated to take; last: those of them for the last validation.
-    expected: the accuracies that the tables of CIFAR-10 and of photographs have for so many images a class,
+    expected: the accuracies that the tables of CIFAR-10 and of flowers have for so many images a class,
         0 to 1. extrapolated: whether each has been measured with fewer images only.
     rank: what plans are compared by, 1 without any error: `typical_error`, and fewer errors where a plan is
         detailed: it sees photographs with all the detail that they have, as no plan of the tables does.
@@ -145,9 +144,9 @@ class Planner:
 
     def _of(self, name: str, images: int, detailed: bool = False) -> Plan:
         of_each = images / self.classes
-        expected = tuple(expected_accuracy(name, of_each, photographs) for photographs in TABLES)
+        expected = tuple(expected_accuracy(name, of_each, table) for table in TABLES)
         rank = 1 - typical_error(name, of_each) * (DETAIL if detailed else 1.0)
-        extrapolated = tuple(of_each > most_images(name, photographs) for photographs in TABLES)
+        extrapolated = tuple(of_each > most_images(name, table) for table in TABLES)
         recipe = replace(strategy(name, images), seed=self.seed)
         recipe = with_detail(recipe) if detailed else recipe
         validation = min(self.validation, max(LEAST_VALIDATION, images // PART))
@@ -175,7 +174,6 @@ class Planner:
 def what_the_tables_say(plan: Plan) -> str:
     """How good the plan's strategy was with so many images a class, or its lines promise."""
     found = []
-    for photographs, share, more in zip(TABLES, plan.expected, plan.extrapolated, strict=True):
-        data = strategy_table(photographs)["data"].partition(",")[0]
-        found.append(f"{share:.0%} of {data}{' (extrapolated from fewer)' if more else ''}")
+    for table, share, more in zip(TABLES, plan.expected, plan.extrapolated, strict=True):
+        found.append(f"{share:.0%} of {table}{' (extrapolated from fewer)' if more else ''}")
     return f"With so many images a class it got {' and '.join(found)} right"
