@@ -88,6 +88,14 @@ def test_a_strategy_looks_more_often_at_few_images(name):
     assert recipes.strategy(name, 100).train_from == recipes.STRATEGIES[name].train_from
 
 
+@pytest.mark.parametrize("name", recipes.STRATEGIES)
+def test_a_strategy_takes_small_batches_of_few_images(name):
+    few, many = (recipes.strategy(name, images) for images in (100, 45_000))
+    assert {phase.batch_size for phase in few.phases} == {32}
+    usual = [phase.batch_size for phase in recipes.STRATEGIES[name].phases]
+    assert [phase.batch_size for phase in many.phases] == usual
+
+
 def test_features_are_not_mixed():
     with pytest.raises(RecipeError, match="take cached_views 0, or mix 'none'"):
         replace(LAPTOP, mix="mixup")

@@ -9,6 +9,9 @@ from resnet_course.recipes.recipe import Recipe
 
 LOOKED_AT = 12_000  # images in all epochs together, between MOST epochs and LEAST
 MOST, LEAST = 8, 2
+# Of few images, batches of 128 make few steps. Tried with up to 5,000: the first phase of FULL has 90.3% for
+# 89.7% of validation on CIFAR-10 with 500 a class, and 2.4 points more on flowers, in no more time.
+FEW_IMAGES, SMALL_BATCH = 10_000, 32
 DETAILED = 224  # pixels a side of the photographs that the weights have learned from
 
 LAYER4 = replace(FEW, name="layer4", image_size=128)  # 160 pixels take 1.6 times as long
@@ -54,11 +57,13 @@ def with_detail(recipe: Recipe) -> Recipe:
 def strategy(name: str, images: int) -> Recipe:
     """A strategy for so many images in all: few of them are looked at again and again, in several views.
 
-    Those that are not ADAPTED stay as they are.
+    Fewer than FEW_IMAGES come in batches of SMALL_BATCH. The epochs of those not ADAPTED stay as they are.
 
     name: one of STRATEGIES. Raises KeyError for another.
     """
     recipe = STRATEGIES[name]
+    if images < FEW_IMAGES:
+        recipe = _in_small_batches(recipe)
     if name not in ADAPTED:
         return recipe
     epochs = min(MOST, max(LEAST, round(LOOKED_AT / images)))
@@ -66,3 +71,9 @@ def strategy(name: str, images: int) -> Recipe:
     # Of many images one view is kept: a second doubles the trunk pass and gains nothing.
     augmentation = "none" if views == 1 else recipe.augmentation
     return replace(recipe, epochs=epochs, cached_views=views, augmentation=augmentation)
+
+
+def _in_small_batches(recipe: Recipe) -> Recipe:
+    """The recipe with at most SMALL_BATCH images in a batch, in every phase."""
+    first = recipe.first and _in_small_batches(recipe.first)
+    return replace(recipe, batch_size=min(SMALL_BATCH, recipe.batch_size), first=first)

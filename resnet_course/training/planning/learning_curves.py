@@ -9,12 +9,9 @@ import statistics
 from importlib import resources
 from typing import Any
 
-CIFAR10, FLOWERS = "CIFAR-10", "flowers"  # of whose pictures there is a table
-TABLES = {CIFAR10: "strategy_table.json", FLOWERS: "strategy_table_photographs.json"}
+CIFAR10 = "CIFAR-10"  # the table that is meant where none is named
+TABLES = {CIFAR10: "strategy_table.json", "flowers": "strategy_table_photographs.json"}
 FARTHEST = 10  # times the most images a class that were measured: of more nothing is promised
-# Of the slope, beyond the last row. Of 16 lines through two rows of the table, followed to a third, half
-# promised a point too much or more; with eight tenths of the slope the middle one is right (a test holds it).
-FLATTER = 0.8
 
 
 @functools.cache
@@ -48,8 +45,9 @@ def most_images(strategy: str, table: str = CIFAR10) -> int:
 def expected_accuracy(strategy: str, images_per_class: float, table: str = CIFAR10) -> float:
     """The accuracy, 0 to 1, that a table has for a strategy; between and beyond its rows a power law.
 
-    Errors fall as a power of the number of images, a straight line in two logarithms. It is flatter beyond
-    the last row, and followed to ten times the most images that were measured; of more, nothing is promised.
+    Errors fall as a power of the number of images, a straight line in two logarithms. Of 16 lines through
+    two rows, followed to a third, the middle one is right (a test holds it). Beyond the last row the line is
+    followed to ten times the most images that were measured; of more, nothing is promised.
     A strategy that was measured with fewer than two numbers of images has no line: then it is NaN.
     Source: Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017 (arXiv 1712.00409).
     """
@@ -59,7 +57,7 @@ def expected_accuracy(strategy: str, images_per_class: float, table: str = CIFAR
     at = min(math.log(max(1.0, images_per_class)), points[-1][0] + math.log(FARTHEST))
     right = next((place for place, (x, _) in enumerate(points) if x >= at), len(points) - 1)
     (x0, y0), (x1, y1) = points[max(1, right) - 1], points[max(1, right)]
-    slope = (y1 - y0) / (x1 - x0) * (FLATTER if at > x1 else 1.0)
+    slope = (y1 - y0) / (x1 - x0)
     return 1 - math.exp(min(0.0, y1 + slope * (at - x1)))
 
 
