@@ -9,8 +9,8 @@ from resnet_course.recipes.recipe import Recipe
 
 LOOKED_AT = 12_000  # images in all epochs together, between MOST epochs and LEAST
 MOST, LEAST = 8, 2
-# Of few images, batches of 128 make few steps. Tried with up to 5,000: the first phase of FULL has 90.3% for
-# 89.7% of validation on CIFAR-10 with 500 a class, and 2.4 points more on flowers, in no more time.
+# Of few images, batches of 128 make few steps. With batches of 32 `laptop` has, in the same time, 64.6% for
+# 48.6% of CIFAR-10 with 10 a class, 88.8% for 88.0% with 500, and 82.3% for 79.1% with 350 flowers a class.
 FEW_IMAGES, SMALL_BATCH = 10_000, 32
 DETAILED = 224  # pixels a side of the photographs that the weights have learned from
 
