@@ -125,7 +125,7 @@ def _train_in_minutes(options: argparse.Namespace, settings: Settings) -> Histor
 
 
 def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History | None:
-    from resnet_course.recipes import RECIPES
+    from resnet_course.recipes import RECIPES, in_small_batches
 
     options.recipe = options.recipe or "laptop"
     if options.recipe not in RECIPES:
@@ -154,13 +154,15 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
             if options.limit is not None:
                 train = train.limit(options.limit, settings.seed)
                 val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
+            recipe = in_small_batches(recipe, len(train))
             say_balance(train, val)
             duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
             engine = machine.choose(recipe)
         if settings.weights == "none" and start.train_from != "all":
             say(f"The weights are random, and {recipe.name} keeps them so before {start.train_from}.")
         epochs = f"{recipe.all_epochs} epoch{'s' * (recipe.all_epochs != 1)}"
-        say(f"Recipe {recipe.name} on {engine}: {epochs}, about {duration}.")
+        batches = f"batches of {recipe.batch_size}"
+        say(f"Recipe {recipe.name} on {engine}: {epochs}, {batches}, about {duration}.")
         with _alone_in(options):
             return fit(model, train, val, recipe, options.out, resume=options.resume, seen=seen)
 

@@ -89,7 +89,8 @@ def test_train_names_result_on_stdout_and_progress_on_stderr(capsys, tmp_path):
     status, out, err = run(capsys, *command, "--out", tmp_path / "b")
     assert status == 0
     assert out.startswith(str(tmp_path / "b" / "best.pt")) and out.count("\n") == 1
-    assert "Data: shapes" in err and "epoch 1/1" in err and re.search(r"1 epoch, about \d", err)
+    assert "Data: shapes" in err and "epoch 1/1" in err
+    assert re.search(r"1 epoch, batches of 64, about \d", err)
 
 
 @pytest.mark.slow
@@ -293,7 +294,7 @@ def test_epochs_are_shared_among_the_phases_and_the_seed_reaches_all_of_them(cap
     trained = []
 
     def fit(model, train, val, recipe, *arguments, **options):
-        trained.extend((phase.epochs, phase.seed) for phase in recipe.phases)
+        trained.extend((phase.epochs, phase.seed, phase.batch_size) for phase in recipe.phases)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "fit", fit)
@@ -302,11 +303,11 @@ def test_epochs_are_shared_among_the_phases_and_the_seed_reaches_all_of_them(cap
     for epochs, phases in ((1, [1]), (2, [1, 1]), (14, [8, 6])):
         trained.clear()
         assert run(capsys, *command, "--epochs", epochs, "--seed", 5)[0] == 130
-        assert trained == [(count, 5) for count in phases]
+        assert trained == [(count, 5, 32) for count in phases], "of few images in small batches"
     monkeypatch.setenv("RESNET_COURSE_SEED", "6")
     trained.clear()
     run(capsys, *command)
-    assert trained == [(4, 6), (3, 6)]
+    assert trained == [(4, 6, 32), (3, 6, 32)]
 
 
 def test_the_module_runs_as_a_program_and_usage_errors_do_not_wait_for_torch():

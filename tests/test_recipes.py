@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 
 from resnet_course import recipes
-from resnet_course.recipes import FULL, FULL_FIRST, LAPTOP, ORIGINAL, RECIPES, Recipe, RecipeError
+from resnet_course.recipes import (
+    FEW,
+    FULL,
+    FULL_FIRST,
+    LAPTOP,
+    ORIGINAL,
+    RECIPES,
+    REDUCED,
+    Recipe,
+    RecipeError,
+)
 
 
 def test_original_is_the_published_recipe():
@@ -94,6 +104,14 @@ def test_a_strategy_takes_small_batches_of_few_images(name):
     assert {phase.batch_size for phase in few.phases} == {32}
     usual = [phase.batch_size for phase in recipes.STRATEGIES[name].phases]
     assert [phase.batch_size for phase in many.phases] == usual
+
+
+def test_only_large_batches_of_few_images_become_small():
+    few, many = (recipes.in_small_batches(FULL, images) for images in (9_999, 10_000))
+    assert [phase.batch_size for phase in few.phases] == [32, 32] and many == FULL
+    assert replace(few, batch_size=FULL.batch_size, first=FULL.first) == FULL, "nothing else"
+    for recipe in (FEW, REDUCED):
+        assert recipes.in_small_batches(recipe, 100) == recipe
 
 
 def test_features_are_not_mixed():

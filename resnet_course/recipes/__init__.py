@@ -17,7 +17,7 @@ from resnet_course.recipes.named import (
 from resnet_course.recipes.optimizers import OPTIMIZERS
 from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError
 from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
-from resnet_course.recipes.strategies import DETAILED, STRATEGIES, strategy, with_detail
+from resnet_course.recipes.strategies import DETAILED, STRATEGIES, in_small_batches, strategy, with_detail
 
 __all__ = [
     "DETAILED",
@@ -39,6 +39,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "for_mode",
+    "in_small_batches",
     "one_cycle",
     "plain_for_mode",
     "plateau",

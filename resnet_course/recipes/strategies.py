@@ -11,7 +11,7 @@ LOOKED_AT = 12_000  # images in all epochs together, between MOST epochs and LEA
 MOST, LEAST = 8, 2
 # Of few images, batches of 128 make few steps. With batches of 32 `laptop` has, in the same time, 64.6% for
 # 48.6% of CIFAR-10 with 10 a class, 88.8% for 88.0% with 500, and 82.3% for 79.1% with 350 flowers a class.
-FEW_IMAGES, SMALL_BATCH = 10_000, 32
+FEW_IMAGES, LARGE_BATCH, SMALL_BATCH = 10_000, 128, 32
 DETAILED = 224  # pixels a side of the photographs that the weights have learned from
 
 LAYER4 = replace(FEW, name="layer4", image_size=128)  # 160 pixels take 1.6 times as long
@@ -57,13 +57,11 @@ def with_detail(recipe: Recipe) -> Recipe:
 def strategy(name: str, images: int) -> Recipe:
     """A strategy for so many images in all: few of them are looked at again and again, in several views.
 
-    Fewer than FEW_IMAGES come in batches of SMALL_BATCH. The epochs of those not ADAPTED stay as they are.
+    The epochs of those that are not ADAPTED stay as they are.
 
     name: one of STRATEGIES. Raises KeyError for another.
     """
-    recipe = STRATEGIES[name]
-    if images < FEW_IMAGES:
-        recipe = _in_small_batches(recipe)
+    recipe = in_small_batches(STRATEGIES[name], images)
     if name not in ADAPTED:
         return recipe
     epochs = min(MOST, max(LEAST, round(LOOKED_AT / images)))
@@ -73,7 +71,13 @@ def strategy(name: str, images: int) -> Recipe:
     return replace(recipe, epochs=epochs, cached_views=views, augmentation=augmentation)
 
 
-def _in_small_batches(recipe: Recipe) -> Recipe:
-    """The recipe with at most SMALL_BATCH images in a batch, in every phase."""
-    first = recipe.first and _in_small_batches(recipe.first)
-    return replace(recipe, batch_size=min(SMALL_BATCH, recipe.batch_size), first=first)
+def in_small_batches(recipe: Recipe, images: int) -> Recipe:
+    """The recipe for so many images: of fewer than FEW_IMAGES, a batch of LARGE_BATCH becomes SMALL_BATCH.
+
+    So in every phase; smaller batches stay as they are.
+    """
+    if images >= FEW_IMAGES:
+        return recipe
+    first = recipe.first and in_small_batches(recipe.first, images)
+    batch_size = SMALL_BATCH if recipe.batch_size >= LARGE_BATCH else recipe.batch_size
+    return replace(recipe, batch_size=batch_size, first=first)
