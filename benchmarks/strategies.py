@@ -33,9 +33,10 @@ from resnet_course.evaluation import evaluate
 from resnet_course.recipes import STRATEGIES, strategy
 from resnet_course.settings import Settings
 from resnet_course.training import fit
+from resnet_course.training.planning import TABLES
 from resnet_course.transfer import build_model
 
-TABLES = RESULTS.parents[1] / "resnet_course" / "training" / "planning"
+FOLDER = RESULTS.parents[1] / "resnet_course" / "training" / "planning"
 COUNTS = (10, 50, 150, 500, 1_500, 4_500)  # images a class; the last are all of CIFAR-10's
 JUDGED = 100  # test images of each class of CIFAR-10
 SPLIT = 5  # of photographs; `minutes.py photographs` judges the plans by those of 0 to 4
@@ -54,11 +55,11 @@ def main() -> None:
     options = arguments.parse_args()
     if options.photographs:
         with kept_back(options, SPLIT) as (_, splits):
-            _measure_all(options, splits.train, splits.test, TABLES / "strategy_table_photographs.json")
+            _measure_all(options, splits.train, splits.test, FOLDER / TABLES["flowers"])
     else:
         splits = load(replace(Settings.from_env(), data=options.data, weights=options.weights))
         test = splits.test.per_class(JUDGED)
-        _measure_all(options, splits.train, test, TABLES / "strategy_table.json")
+        _measure_all(options, splits.train, test, FOLDER / TABLES["CIFAR-10"])
 
 
 def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path) -> None:
