@@ -1,14 +1,14 @@
 """What to train with N images a class: head, layer4, more, all; over several draws and seeds.
 
     uv run python benchmarks/strategies.py --data folder:DIR --weights FILE --data-is … --weights-are …
-        [--counts 10 30] [--strategies head layer4] [--seeds 3] [--photographs]
+        [--counts 10 30] [--strategies head layer4] [--seeds 3] [--table flowers]
 
-It writes strategy_table.json in resnet_course/training/planning, cell by cell; a cell that is there is not
+It writes one of the tables in resnet_course/training/planning, cell by cell; a cell that is there is not
 measured again. Every network is judged once, after its last epoch, on images of the test split, the same for
 all; the images that it learns from are drawn anew with every seed. The seconds are those of `fit` on decoded
 images with an empty home folder: trunk pass and epochs. They are kept of one kind of processor at a time.
-With --photographs (and --counts 50 350) it writes strategy_table_photographs.json; three of ten photographs
-are kept back to judge by.
+With --table flowers (and --counts 50 350) the data are a folder of photographs, of which three of ten are kept
+back to judge by.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def main() -> None:
     arguments.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     arguments.add_argument("--strategies", nargs="+", default=[*STRATEGIES], choices=[*STRATEGIES])
     arguments.add_argument("--seeds", type=int, default=3)
-    arguments.add_argument("--photographs", action="store_true")
+    arguments.add_argument("--table", default="CIFAR-10", choices=[*TABLES])
     options = arguments.parse_args()
-    if options.photographs:
+    file = FOLDER / TABLES[options.table]
+    if options.table == "flowers":
         with kept_back(options, SPLIT) as (_, splits):
-            _measure_all(options, splits.train, splits.test, FOLDER / TABLES["flowers"])
+            _measure_all(options, splits.train, splits.test, file)
     else:
         splits = load(replace(Settings.from_env(), data=options.data, weights=options.weights))
-        test = splits.test.per_class(JUDGED)
-        _measure_all(options, splits.train, test, FOLDER / TABLES["CIFAR-10"])
+        _measure_all(options, splits.train, splits.test.per_class(JUDGED), file)
 
 
 def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path) -> None:

@@ -9,6 +9,7 @@ from resnet_course.training.planning.learning_curves import (
     expected_accuracy,
     most_images,
     strategy_table,
+    tables_for,
     typical_error,
 )
 from resnet_course.training.planning.plan import Plan, PlanError, Planner
@@ -26,5 +27,6 @@ __all__ = [
     "fit_in",
     "most_images",
     "strategy_table",
+    "tables_for",
     "typical_error",
 ]

@@ -15,6 +15,7 @@ from resnet_course.training.planning.learning_curves import (
     TABLES,
     expected_accuracy,
     most_images,
+    tables_for,
     typical_error,
 )
 
@@ -44,8 +45,9 @@ class Plan:
     seconds: that it is estimated to take; last: those of them for the last validation.
     expected: the accuracies that the tables of CIFAR-10 and of flowers have for so many images a class,
         0 to 1. extrapolated: whether each has been measured with fewer images only.
-    rank: what plans are compared by, 1 without any error: `typical_error`, and fewer errors where a plan is
-        detailed: it sees photographs with all the detail that they have, as no plan of the tables does.
+    rank: what plans are compared by, 1 without any error: `typical_error` in the tables that go as far as all
+        these images, and fewer errors where a plan is detailed: it sees photographs with all the detail that
+        they have, as no plan of the tables does.
     """
 
     recipe: Recipe
@@ -95,6 +97,8 @@ class Planner:
     ) -> None:
         self.images, self.classes, self.validation = images, classes, validation_images
         self.width, self.seed = width, seed
+        # The same ones for every part of the images: on flowers errors are more, so ranks would not compare.
+        self.tables = tables_for(images / classes)
         self.sizes = (False, True) if side >= DETAILED and width == WIDTH else (False,)
         # One recipe is measured; what others take follows from their operations, until they are measured too.
         self.again = measure_for >= MEASURED_AGAIN
@@ -138,14 +142,14 @@ class Planner:
         while counts[-1] > least:
             counts.append(max(least, round(SMALLER * counts[-1])))
         for name in CHOICES:
-            if not math.isnan(typical_error(name, 1)):  # it was measured
+            if not math.isnan(typical_error(name, 1, self.tables)):  # it was measured
                 for detailed in self.sizes:
                     yield (self._of(name, images, detailed) for images in counts)
 
     def _of(self, name: str, images: int, detailed: bool = False) -> Plan:
         of_each = images / self.classes
         expected = tuple(expected_accuracy(name, of_each, table) for table in TABLES)
-        rank = 1 - typical_error(name, of_each) * (DETAIL if detailed else 1.0)
+        rank = 1 - typical_error(name, of_each, self.tables) * (DETAIL if detailed else 1.0)
         extrapolated = tuple(of_each > most_images(name, table) for table in TABLES)
         recipe = replace(strategy(name, images), seed=self.seed)
         recipe = with_detail(recipe) if detailed else recipe
