@@ -7,8 +7,8 @@ It writes one of the tables in resnet_course/training/planning, cell by cell; a 
 measured again. Every network is judged once, after its last epoch, on images of the test split, the same for
 all; the images that it learns from are drawn anew with every seed. The seconds are those of `fit` on decoded
 images with an empty home folder: trunk pass and epochs. They are kept of one kind of processor at a time.
-With --table flowers (and --counts 50 350) the data are a folder of photographs, of which three of ten are kept
-back to judge by.
+With --table flowers (and --counts 50 350) the data are a folder of photographs, of which three of ten are
+kept back to judge by.
 """
 
 from __future__ import annotations
