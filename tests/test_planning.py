@@ -200,6 +200,39 @@ def test_a_plan_says_what_its_strategy_reached_in_both_tables(slow_machine):
         assert f"{share:.0%} of {table}" in said
 
 
+@pytest.mark.parametrize("times", [3, 30])
+def test_a_busy_moment_at_the_start_costs_no_accuracy(slow_machine, monkeypatch, capsys, times):
+    slow_machine(8)
+    at_rest, calls = planning.Planner(5_000, 10, 500).plan(180), []
+    quick = machine.costs
+
+    def busy_at_first(recipe, *rest):
+        calls.append(recipe)
+        costs = quick(recipe, *rest)
+        slower = {name: times * getattr(costs[0], name) for name in ("trunk", "gradients", "forward")}
+        return tuple(replace(cost, **slower) for cost in costs) if len(calls) == 1 else costs
+
+    monkeypatch.setattr(machine, "costs", busy_at_first)
+    monkeypatch.setattr(machine, "forget", lambda: calls.append("forgotten"))
+    planner = planning.Planner(5_000, 10, 500)
+    assert planner._choose(180).rank < at_rest.rank - plans.AS_GOOD, "as it was measured"
+    found = planner.plan(180)
+    assert (found.recipe, found.images) == (at_rest.recipe, at_rest.images)
+    assert "was busy when it was measured" in capsys.readouterr().err and "forgotten" in calls
+    before = len(calls)
+    planner.plan(170)
+    assert "forgotten" not in calls[before:], "it is doubted once"
+
+
+@pytest.mark.parametrize("speed", [0.3, 8])
+def test_a_slow_machine_is_not_called_busy(slow_machine, monkeypatch, capsys, speed):
+    slow_machine(speed)
+    monkeypatch.setattr(machine, "forget", lambda: pytest.fail("nothing was wrong"))
+    for seconds in (60, 300, 10**6):
+        planning.Planner(45_000, 10, 5_000).plan(seconds)
+    assert "busy" not in capsys.readouterr().err
+
+
 def test_other_recipes_cost_what_their_operations_say():
     cost = machine.costs(replace(LAPTOP, precision="fp32", memory_format="channels_last"), 200, width=16)[0]
     (same,) = machine.scaled(cost, LAPTOP, width=16)

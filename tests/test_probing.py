@@ -25,11 +25,9 @@ def all_cores(monkeypatch):
 @pytest.fixture
 def new_probe():
     """No probe has been asked for, before the test and after it."""
-    probing._of_all.cache_clear()
-    probing._measure.cache_clear()
+    machine.forget()
     yield
-    probing._of_all.cache_clear()
-    probing._measure.cache_clear()
+    machine.forget()
 
 
 class Machine:
@@ -153,8 +151,7 @@ def test_a_probe_uses_no_more_threads_than_the_environment_allows(monkeypatch, n
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert machine.probe().cores == 3 and set(machine.probe().by_threads) == {1, 3}
     assert max(threads for *_, threads in here.steps) == 3
-    probing._of_all.cache_clear()
-    probing._measure.cache_clear()
+    machine.forget()
     here.steps.clear()
     here.now = 1000.0
     monkeypatch.setenv("RESNET_COURSE_THREADS", "2")

@@ -9,6 +9,7 @@ from resnet_course.machine.memory import keeping_memory
 from resnet_course.machine.probing import (
     Probe,
     choose,
+    forget,
     needs_retuning,
     precisions_to_try,
     probe,
@@ -17,7 +18,7 @@ from resnet_course.machine.probing import (
 from resnet_course.machine.report import advice, environment, report
 from resnet_course.machine.roofline import Limits, measure_limits, prediction_share, shares
 from resnet_course.machine.timing import seconds
-from resnet_course.machine.tuning import forget, signature, tuned, tuned_in_any_precision
+from resnet_course.machine.tuning import signature, tuned, tuned_in_any_precision
 
 __all__ = [
     "Convolutions",

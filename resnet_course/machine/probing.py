@@ -13,7 +13,7 @@ from torch import nn
 
 from resnet_course.common.console import say
 from resnet_course.common.seeding import seeded
-from resnet_course.machine import devices, distributed
+from resnet_course.machine import devices, distributed, tuning
 from resnet_course.machine.engine import FORMATS, Engine
 from resnet_course.machine.limits import memory_free, threads_here
 from resnet_course.machine.memory import keeping_memory
@@ -147,6 +147,13 @@ def _measure() -> Probe:
         features=timer.by_way("features", threads),
         bf16_gain=gain,
     )
+
+
+def forget() -> None:
+    """Measure anew when asked again, convolutions too: what was measured in a busy moment may be wrong."""
+    _of_all.cache_clear()
+    _measure.cache_clear()
+    tuning.forget()
 
 
 def choose(demands: Demands, kind: str = "images") -> Engine:

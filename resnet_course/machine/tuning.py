@@ -117,7 +117,7 @@ def tuned_in_any_precision(
 
 
 def forget() -> None:
-    """Measure anew when asked again: what was measured in a busy moment may be wrong."""
+    """Measure the convolutions anew when asked again."""
     _known.clear()
 
 
