@@ -41,7 +41,7 @@ COUNTS = (10, 50, 150, 500, 1_500, 4_500)  # images a class; the last are all of
 JUDGED = 100  # test images of each class of CIFAR-10
 SPLIT = 5  # of photographs; `minutes.py photographs` judges the plans by those of 0 to 4
 # What time_to_accuracy.py has measured already, on all training and 5,000 test images.
-TAKEN = {("laptop", 4_500): ("laptop_avx2", "laptop_amx")}
+TAKEN = {("laptop", 4_500): ("laptop_avx2", "laptop_amx"), ("full", 4_500): ("full_amx",)}
 TIMED = "rows", "seconds"  # of the table, by strategy and number of images
 
 
@@ -74,7 +74,8 @@ def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path
                 runs, seconds = (table[k].setdefault(name, {}).setdefault(str(count), []) for k in TIMED)
                 if (name, count) in TAKEN and not runs:
                     found = [recorded(key) for key in TAKEN[name, count]]
-                    runs += [run["test_accuracy_percent"] for one in found for run in one["runs"].values()]
+                    each = [run for one in found for run in one.get("runs", {"": one}).values()]
+                    runs += [run["test_accuracy_percent"] for run in each]
                 if len(runs) <= seed:
                     accuracy, taken = _measure(options, name, train.per_class(count, seed), test, seed)
                     runs.append(accuracy)

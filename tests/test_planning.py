@@ -182,13 +182,13 @@ def test_a_table_that_ends_long_before_has_no_say():
     assert planning.tables_for(100_000) == ("CIFAR-10",), "the one with the most"
 
 
-def test_with_many_images_and_time_the_best_measured_strategy_is_taken(slow_machine):
+def test_with_many_images_and_time_the_plan_is_as_good_as_the_best_that_was_measured(slow_machine):
     """Lines through 50 and 350 flowers a class made this `laptop`, which CIFAR-10 has 1.4 points lower."""
     slow_machine(8)
     planner = planning.Planner(45_000, 10, 5_000)
     rows = planning.strategy_table()["rows"]
-    measured = {name: statistics.mean(found["4500"]) for name, found in rows.items() if "4500" in found}
-    assert planner.plan(10**5).recipe.name == max(measured, key=measured.get)
+    best = max(statistics.mean(found["4500"]) for found in rows.values() if "4500" in found)
+    assert planner.plan(10**5).expected[0] >= best / 100 - plans.AS_GOOD
 
 
 def test_with_fifty_flowers_a_class_nothing_is_seen_to_be_better_than_a_linear_probe():
