@@ -56,14 +56,16 @@ KINDS = ("avx2", "amx")  # of processor, as `time_to_accuracy.py --machine` name
 
 def rows_of_all(kind: str) -> Iterator[str]:
     """All of CIFAR-10's training pictures, from the command to the checkpoint, on one kind of processor."""
-    laptop, steps = recorded(f"laptop_{kind}"), recorded(f"original_steps_{kind}")
-    if not laptop or not steps:
+    steps = recorded(f"original_steps_{kind}")
+    if not steps:
         return
-    on = _processor(f"laptop_{kind}")
-    runs = list(laptop["runs"].values())
-    memory = max((run.get("peak_memory_gigabytes", 0.0) for run in runs), default=0.0)
-    accuracies = [run["test_accuracy_percent"] for run in runs]
-    yield _row("`laptop`", accuracies, 5_000, laptop["minutes"], memory, on)
+    on = _processor(f"original_steps_{kind}")
+    for recipe in ("laptop", "full"):
+        if found := recorded(f"{recipe}_{kind}"):
+            runs = list(found.get("runs", {"": found}).values())
+            memory = max(run.get("peak_memory_gigabytes", 0.0) for run in runs)
+            accuracies = [run["test_accuracy_percent"] for run in runs]
+            yield _row(f"`{recipe}`", accuracies, 5_000, found["minutes"], memory, on)
     for batchnorm, name in ORIGINALS.items():
         found = recorded("original_run")[f"batchnorm_{batchnorm}_seed_0"]
         minutes = steps["original_minutes_computed"]

@@ -56,7 +56,7 @@ FEW = Recipe(
     test_views=6,
 )
 
-# The best, in twenty minutes with bf16 instructions and in hours without: two trainings, each down to a rate
+# The best, in half an hour with AMX and in hours with AVX2 alone: two trainings, each down to a rate
 # of zero, because after the first it is worth using already; the second looks closer. Small images first: in
 # the beginning there is much to learn that does not need the large ones.
 FULL_FIRST = Recipe(
