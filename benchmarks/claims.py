@@ -12,6 +12,17 @@ from typing import Any
 
 Results = dict[str, Any]
 
+
+def _by_minutes(grid: Results) -> list[list[float]]:
+    """The accuracies of each draw of pictures, with more and more minutes."""
+    cells: dict[str, dict[float, float]] = {}
+    for name, cell in grid.items():
+        if name != "conditions":
+            draw, minutes = name.removesuffix("_min").split("_in_")
+            cells.setdefault(draw, {})[float(minutes)] = cell["test_accuracy_percent"]
+    return [[found[minutes] for minutes in sorted(found)] for found in cells.values()]
+
+
 CLAIMS: dict[str, Callable[[Results], bool]] = {
     "a step of equal work is faster than the original's in 32-bit numbers": lambda r: (
         r["original_steps"]["equal_step_fp32_ratio"] < 0.9
@@ -34,6 +45,9 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     ),
     "train --minutes ends within 105% of the minutes": lambda r: all(
         cell["part_of_the_time"] <= 1.05 for name, cell in r["minutes_grid"].items() if name != "conditions"
+    ),
+    "train --minutes is never less accurate with more minutes, beyond an interval": lambda r: all(
+        less - more <= 1.4 for cells in _by_minutes(r["minutes_grid"]) for less, more in pairwise(cells)
     ),
     "in the time that fastai takes fit_in is ahead of it by four points, in every draw": lambda r: all(
         cell["same_time"]["test_accuracy_percent"] >= cell["fastai_test_accuracy_percent"] + 4

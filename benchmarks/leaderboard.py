@@ -31,7 +31,7 @@ INTRODUCTION = (
     "from a GPU, its minutes from its steps on the processor."
 )
 HEAD_OF_MINUTES = (
-    "| pictures a class | minutes given | seed | taken | plan | right on test | interval |\n"
+    "| pictures a class | minutes given | taken at most | plan | right on test | each draw | interval |\n"
     "|---|---|---|---|---|---|---|\n"
 )
 HEAD = (
@@ -118,17 +118,21 @@ def rows_of_photographs(benchmark: str, minutes_given: str, pixels: int) -> Iter
 
 
 def rows_of_minutes() -> Iterator[str]:
-    """What the whole command `train --minutes` made of so many pictures of CIFAR-10."""
+    """What the whole command `train --minutes` made of CIFAR-10, over all draws of its pictures."""
+    cells: dict[tuple[int, float], list[dict]] = {}
     for name, cell in recorded("minutes_grid").items():
-        count, seed, minutes = re.fullmatch(r"at_(\d+)_seed_(\d+)_in_(.+)_min", name).groups()
-        accuracy, pictures = cell["test_accuracy_percent"], cell["test_pictures"]
-        low, high = wilson_interval(round(accuracy / 100 * pictures), pictures)
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
-        taken, plan = (
-            f"{cell['seconds']:.0f} s",
-            f"{cell['recipe']}, {cell['epochs']} epoch{'s' * (cell['epochs'] > 1)}",
+        count, minutes = re.fullmatch(r"at_(\d+)_seed_\d+_in_(.+)_min", name).groups()
+        cells.setdefault((int(count), float(minutes)), []).append(cell)
+    for (count, minutes), found in sorted(cells.items()):
+        accuracies = [cell["test_accuracy_percent"] for cell in found]
+        low, high = _interval(accuracies, found[0]["test_pictures"])
+        plans = ", ".join(dict.fromkeys(cell["recipe"] for cell in found))
+        longest = max(cell["seconds"] for cell in found)
+        each = ", ".join(f"{accuracy:.1f}" for accuracy in accuracies) if len(found) > 1 else ""
+        yield (
+            f"| {count} | {minutes:g} | {longest:.0f} s | {plans} | {statistics.mean(accuracies):.1f}% | "
+            f"{each} | {low:.1f} to {high:.1f} |"
         )
-        yield f"| {count} | {minutes} | {seed} | {taken} | {plan} | {accuracy:.1f}% | {interval} |"
 
 
 def _rows(name: str, runs: list[tuple[float, float]], benchmark: str) -> Iterator[str]:
@@ -144,6 +148,12 @@ def _processor(benchmark: str) -> str:
     return conditions["instructions"].partition(" torch ")[0]
 
 
+def _interval(accuracies: list[float], pictures: int) -> tuple[float, float]:
+    """Wilson's, in percent, for one run that is as accurate as the mean."""
+    ends = wilson_interval(round(statistics.mean(accuracies) / 100 * pictures), pictures)
+    return tuple(100 * end for end in ends)
+
+
 def _row(
     name: str,
     accuracies: list[float],
@@ -154,13 +164,12 @@ def _row(
     note: str = "",
 ) -> str:
     """accuracies: in percent, of all runs. pictures: that judged each. memory: in gigabytes, 0 if unknown."""
-    mean = statistics.mean(accuracies)
-    low, high = wilson_interval(round(mean / 100 * pictures), pictures)
+    low, high = _interval(accuracies, pictures)
     cells = (
         name,
-        f"{mean:.1f}%",
+        f"{statistics.mean(accuracies):.1f}%",
         str(len(accuracies)),
-        f"{100 * low:.1f} to {100 * high:.1f}",
+        f"{low:.1f} to {high:.1f}",
         "not measured" if minutes is None else f"{minutes:.1f}{note}",
         f"{memory:.1f} GB" if memory else "not measured",
         processor,
