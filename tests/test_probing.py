@@ -117,6 +117,13 @@ def test_a_warm_up_counts_only_where_there_was_time_for_no_other(monkeypatch, ne
     assert list(machine.probe().milliseconds.values()) == pytest.approx([10] * 4)
 
 
+@pytest.mark.parametrize(("ahead", "precision"), [(1.2, "bf16"), (1.3, "fp32")])
+def test_fp32_is_taken_only_where_it_is_clearly_ahead(monkeypatch, new_probe, ahead, precision):
+    """What bf16 gains in small steps is little beside the noise of a busy moment."""
+    Machine(monkeypatch, lambda kind, engine: 0.01 if engine.precision == "fp32" else 0.01 * ahead)
+    assert machine.probe().fastest[0] == machine.choose(LAPTOP).precision == precision
+
+
 def test_emulated_bf16_is_ruled_out_by_a_small_convolution(monkeypatch, new_probe):
     here = Machine(monkeypatch, quick, bf16_gain=0.05)
     found = machine.probe()
