@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+BEGAN = time.perf_counter()  # before PyTorch is imported, which takes seconds
+
 from resnet_course import commands
 from resnet_course.common import console
 from resnet_course.common.console import complain
@@ -133,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, 1 (failed, or refused by `compare --gate`), 2 (bad input), 130 (stopped by hand) or 141 (nobody reads
     the output any more, as of `resnet-course doctor | head -1`).
     """
-    began = time.perf_counter()
+    began = BEGAN if arguments is None else time.perf_counter()
     arguments = sys.argv[1:] if arguments is None else arguments
     console.escape_what_cannot_be_written()
     if sys.platform == "win32":  # else Intel's Fortran runtime, in conda's numpy, ends the process at Ctrl-C

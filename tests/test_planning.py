@@ -6,6 +6,8 @@ import itertools
 import json
 import math
 import statistics
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import to_pil_image
 
+from resnet_course import __main__ as command
 from resnet_course import machine, recipes
 from resnet_course.__main__ import main
 from resnet_course.common.errors import ArgumentError
@@ -296,6 +299,22 @@ def test_the_command_ends_in_time_and_leaves_its_files(tmp_path, monkeypatch, ca
     assert "With so many images a class" not in said.err, "the table is not of the built-in weights"
     assert said.out.startswith(f"{out / 'best.pt'}: epoch ")
     assert checkpoint.load(out / "best.pt").recipe.seed == 3
+
+
+def test_the_minutes_begin_before_the_imports(monkeypatch):
+    """PyTorch takes seconds to import: half a minute once ended after 31.8 seconds."""
+    code = (
+        "import time; began = time.perf_counter(); import resnet_course.__main__ as command; "
+        "print((command.BEGAN - began) / (time.perf_counter() - began))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 <= float(found.stdout) < 0.5
+    seen = []
+    monkeypatch.setattr(command.commands, "train", lambda options: seen.append(options.began) or 0)
+    monkeypatch.setattr(sys, "argv", ["resnet-course", "train", "--minutes", "1", "--out", "any"])
+    command.main()
+    command.main(sys.argv[1:])
+    assert seen[0] == command.BEGAN < seen[1], "who calls it from Python has imported it long ago"
 
 
 @pytest.mark.parametrize("more", [["--recipe", "full"], ["--epochs", "3"], ["--limit", "50"], ["--resume"]])
