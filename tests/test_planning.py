@@ -236,6 +236,16 @@ def test_a_busy_moment_at_the_start_costs_no_accuracy(slow_machine, monkeypatch,
     assert "forgotten" not in calls[before:], "it is doubted once"
 
 
+def test_a_busy_moment_at_the_second_look_changes_no_plan(slow_machine, monkeypatch):
+    slow_machine(1)
+    planner, forgotten = planning.Planner(45_000, 10, 5_000), []
+    at_rest = planner._chosen(time.perf_counter() + 300)
+    monkeypatch.setattr(machine, "forget", lambda: forgotten.append(slow_machine(0.1)))
+    found = planner.plan(300)
+    assert (found.recipe, found.images) == (at_rest.recipe, at_rest.images)
+    assert len(forgotten) == 2, "what was measured in that moment must not decide how the training computes"
+
+
 @pytest.mark.parametrize("speed", [0.3, 8])
 def test_a_slow_machine_is_not_called_busy(slow_machine, monkeypatch, capsys, speed):
     slow_machine(speed)

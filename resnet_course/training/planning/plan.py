@@ -148,11 +148,13 @@ class Planner:
         before, self.doubted = self.reference, True
         machine.forget()
         now = self._measured_reference()
-        busy = before.trunk + before.gradients > BUSY * (now.trunk + now.gradients)
-        if busy:
+        faster = (before.trunk + before.gradients) / (now.trunk + now.gradients)
+        if faster < 1 / BUSY:  # it is busy now, so whoever trains measures a third time
+            machine.forget()
+        if faster > BUSY:
             say("This machine was busy when it was measured; now it is faster.")
             self.reference, self.measured = now, {}
-        return busy
+        return faster > BUSY
 
     def _choose(self, seconds: float) -> Plan:
         by_strategy = (next((p for p in plans if p.seconds <= ROOM * seconds), None) for plans in self._all())
