@@ -127,7 +127,7 @@ class Planner:
         chosen = self._chosen(until)
         if seconds >= DOUBTED and not self.doubted:
             faster = self._choose(math.inf)
-            if faster.rank > chosen.rank + AS_GOOD and self._was_busy():
+            if faster.rank > chosen.rank + AS_GOOD and self._is_faster_measured_again():
                 chosen = self._chosen(until)
         return chosen
 
@@ -140,8 +140,8 @@ class Planner:
             self._measure(chosen)
         return chosen
 
-    def _was_busy(self) -> bool:
-        """Whether this machine is faster by now than when it was measured; then that is forgotten.
+    def _is_faster_measured_again(self) -> bool:
+        """Measure all again; whether this machine is faster than before, which then no longer counts.
 
         With another program beside it for ten seconds, a trunk pass was once measured as 30 times as long.
         """
