@@ -24,8 +24,8 @@ KINDS = ("images", "features")
 ROUNDS, THREAD_ROUNDS = 4, 2  # of one step of every candidate in turn, so that a busy moment hits all
 SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf16 is emulated
 EMULATED = 1.5  # times as long as in fp32; 4 times without AVX-512, and more where reports say so
-# Times as fast as in bf16 that fp32 has to be, where bf16 is not emulated. The probe's small steps show less of
-# the gain than large ones, so noise could turn it round: on AMX 1.3 to 1.7 times, for 2.1 of a trunk pass.
+# Times as fast as in bf16 that fp32 has to be, where bf16 is not emulated. The probe's small steps show less
+# of the gain than large ones, so noise could hide it: on AMX 1.3 to 1.7 times, for 2.1 of a trunk pass.
 AHEAD = 1.25
 SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
 LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again, the convolutions too, is a tenth at most
