@@ -30,9 +30,6 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     "what the probe finds is at least as fast as 32-bit numbers": lambda r: (
         r["original_steps"]["equal_step_fastest_ratio"] < 1.05 * r["original_steps"]["equal_step_fp32_ratio"]
     ),
-    "laptop takes less than a tenth of the original's ten epochs": lambda r: (
-        r["laptop"]["minutes"] < r["original_steps"]["original_minutes_computed"] / 10
-    ),
     "with AVX2 alone laptop takes at most a 25th of the original's ten epochs": lambda r: (
         r["laptop_avx2"]["minutes"] < r["original_steps_avx2"]["original_minutes_computed"] / 25
     ),

@@ -62,7 +62,7 @@ def rows_of_all(kind: str) -> Iterator[str]:
     on = _processor(f"original_steps_{kind}")
     for recipe in ("laptop", "full"):
         if found := recorded(f"{recipe}_{kind}"):
-            runs = list(found.get("runs", {"": found}).values())
+            runs = list(found["runs"].values())
             memory = max(run.get("peak_memory_gigabytes", 0.0) for run in runs)
             accuracies = [run["test_accuracy_percent"] for run in runs]
             yield _row(f"`{recipe}`", accuracies, 5_000, found["minutes"], memory, on)

@@ -74,7 +74,7 @@ def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path
                 runs, seconds = (table[k].setdefault(name, {}).setdefault(str(count), []) for k in TIMED)
                 if (name, count) in TAKEN and not runs:
                     found = [recorded(key) for key in TAKEN[name, count]]
-                    each = [run for one in found for run in one.get("runs", {"": one}).values()]
+                    each = [run for one in found for run in one["runs"].values()]
                     runs += [run["test_accuracy_percent"] for run in each]
                 if len(runs) <= seed:
                     accuracy, taken = _measure(options, name, train.per_class(count, seed), test, seed)

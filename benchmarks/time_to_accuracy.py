@@ -6,9 +6,10 @@
 Parts: "steps" (the original's own loop where the course has touched nothing, from which its ten epochs
 follow, and one step at equal work), "memory" (a step with memory kept and given back), "left_behind" (the
 original's step before and after memory was kept), "compile" (a step through torch.compile), "optimizer"
-(AdamW alone), "advised" (huge pages, bound threads, other allocators), "laptop" (three seeds), "full", "few"
-(50 images of each class), "growth" (time against the number of images), "estimate" (predicted against
-measured), "figure". In one call they run one after another on one machine, each in processes of its own.
+(AdamW alone), "advised" (huge pages, bound threads, other allocators), "laptop" (three seeds), "full" (one
+seed more with every call), "few" (10 and 50 images of each class), "growth" (time against the number of
+images), "estimate" (predicted against measured), "figure". In one call they run one after another on one
+machine, each in processes of its own.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ def main() -> None:
             draw()
             continue
         name, measure = PARTS[part]
+        options.name = f"{name}_{options.machine}" if options.machine else name
         measured = measure(options)
         if options.quick:
             print(name, json.dumps(measured, indent=1, ensure_ascii=False), flush=True)
         else:
-            name = f"{name}_{options.machine}" if options.machine else name
-            record(name, measured, options.data_is, options.weights_are)
+            record(options.name, measured, options.data_is, options.weights_are)
 
 
 if __name__ == "__main__":

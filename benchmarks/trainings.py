@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Self
 
 from measuring import splits_of
+from record import recorded
 
 from resnet_course import machine
 from resnet_course.recipes import LAPTOP, Recipe
@@ -104,25 +105,23 @@ class Training:
 
 def measure_laptop(options: Namespace) -> dict[str, object]:
     """LAPTOP with three seeds."""
-    runs = []
+    runs = {}
     for seed in range(options.rounds):
         with Training(options, "--recipe", "laptop", "--seed", str(seed)) as training:
-            runs.append(training.row())
-    return {
-        "test_accuracy_percent": round(statistics.mean(run["test_accuracy_percent"] for run in runs), 2),
-        "minutes": round(statistics.mean(run["minutes"] for run in runs), 2),
-        "peak_memory_gigabytes": max(run["peak_memory_gigabytes"] for run in runs),
-        "test_pictures": runs[0]["test_pictures"],
-        "runs": {f"seed_{seed}": run for seed, run in enumerate(runs)},
-    }
+            runs[f"seed_{seed}"] = training.row()
+    return _with_means(runs)
 
 
 def measure_full(options: Namespace) -> dict[str, object]:
-    """FULL, and what its checkpoint was worth on the way: whenever an epoch was better than all before it."""
-    with Training(options, "--recipe", "full") as training:
-        found = training.row()
-        found["on_the_way"], best = {}, 0.0
-        kept = iter(training.kept)
+    """FULL with the first seed that is not recorded yet, since a training takes half an hour.
+
+    And what its checkpoint was worth on the way: whenever an epoch was better than all before it.
+    """
+    runs = recorded(options.name).get("runs", {})
+    seed = len(runs)
+    with Training(options, "--recipe", "full", "--seed", str(seed)) as training:
+        found = training.row() | {"on_the_way": {}}
+        kept, best = iter(training.kept), 0.0
         for epoch in training.epochs:
             if epoch["val_accuracy"] > best:
                 best = epoch["val_accuracy"]
@@ -131,7 +130,19 @@ def measure_full(options: Namespace) -> dict[str, object]:
                     "minutes": round(minutes, 2),
                     "test_accuracy_percent": round(100 * training.evaluate(copy)["accuracy"], 2),
                 }
-    return found
+    return _with_means(runs | {f"seed_{seed}": found})
+
+
+def _with_means(runs: dict[str, dict]) -> dict[str, object]:
+    """The runs, and before them what they come to."""
+    each = runs.values()
+    return {
+        "test_accuracy_percent": round(statistics.mean(run["test_accuracy_percent"] for run in each), 2),
+        "minutes": round(statistics.mean(run["minutes"] for run in each), 2),
+        "peak_memory_gigabytes": max(run["peak_memory_gigabytes"] for run in each),
+        "test_pictures": next(iter(each))["test_pictures"],
+        "runs": runs,
+    }
 
 
 def measure_few(options: Namespace) -> dict[str, object]:
