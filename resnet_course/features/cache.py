@@ -27,6 +27,9 @@ from resnet_course.settings import Settings
 from resnet_course.transfer import fused, is_frozen, trunk_of
 
 FORMAT = 4  # a higher number makes every older file a stranger
+# Images in the trunk at once. The first layers' maps of 128 of them take four times the memory and are no
+# faster: with `laptop` 543 ms for 541 in fp32 on two cores with AVX-512, 899 for 893 with AVX2 alone.
+TOGETHER = 32
 
 
 def cache_features(
@@ -64,7 +67,8 @@ def cache_features(
         def chunk(view: int, start: int, images: ImageSet = image_set) -> Tensor:
             inputs = engine.place(_inputs(images, recipe, views, view, start))
             with engine.autocast():
-                return trunk(inputs).permute(0, 2, 3, 1).to("cpu", TYPES[dtype])
+                features = torch.cat([trunk(part) for part in inputs.split(TOGETHER)])
+            return features.permute(0, 2, 3, 1).to("cpu", TYPES[dtype])
 
         count = recipe.validation_views if views is None else views
         one = ImageSet(image_set.take(slice(0, 1)), image_set.labels[:1], image_set.classes, image_set.name)
