@@ -55,7 +55,7 @@ def main() -> None:
                 "ratio": round(median["fastest"] / median["pytorch"], 3),
                 "engines": engines,
             }
-    name = "convolutions" if machine.probe().emulates_bf16 else "convolutions_bf16"
+    name = "convolutions" if machine.probe().bf16_is_slow else "convolutions_bf16"
     record(name, measured, options.data_is, options.weights_are)
 
 

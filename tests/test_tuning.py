@@ -228,7 +228,7 @@ def test_resume_takes_the_precision_of_the_saved_ways_and_measures_nothing(monke
         ({"precision": "fp32"}, "features", 1.5, ("fp32",)),
         ({"memory_format": "channels_last"}, "features", 1.5, ("fp32",)),
     ],
-    ids=("open", "emulated", "images", "precision demanded", "layout demanded"),
+    ids=("open", "slow in bf16", "images", "precision demanded", "layout demanded"),
 )
 def test_which_precisions_are_tried(changes, kind, gain, expected, monkeypatch):
     known = machine.Probe(1, 1, {("fp32", "contiguous"): 1.0}, {1: 1.0}, 1, {}, gain)

@@ -22,10 +22,10 @@ from resnet_course.settings import Settings
 
 KINDS = ("images", "features")
 ROUNDS, THREAD_ROUNDS = 4, 2  # of one step of every candidate in turn, so that a busy moment hits all
-SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf16 is emulated
-EMULATED = 1.5  # times as long as in fp32; 4 times without AVX-512, and more where reports say so
-# Times as fast as in bf16 that fp32 has to be, where bf16 is not emulated. The probe's small steps show less
-# of the gain than large ones, so noise could hide it: on AMX 1.3 to 1.7 times, for 2.1 of a trunk pass.
+SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf16 is slow
+SLOW = 1.5  # times as long as in fp32: 4 or more where bf16 is emulated, 2 on a Xeon with AVX-512 but no AMX
+# Times as fast as in bf16 that fp32 has to be, where bf16 is not slow. The probe's small steps show less of
+# the gain than large ones, so noise could hide it: on AMX 1.3 to 1.7 times, for 2.1 of a trunk pass.
 AHEAD = 1.25
 SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
 LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again, the convolutions too, is a tenth at most
@@ -55,7 +55,7 @@ class Probe:
     operations: floating-point operations in one step.
     features: milliseconds of one step on features, by (precision, memory format).
     bf16_gain: how many times as fast as in fp32 a small convolution is in bf16, forward and backward. Where
-        that says that the processor has to emulate bf16, nothing else was tried in it.
+        that says that bf16 is slow here, nothing else was tried in it.
     """
 
     cores: int
@@ -77,9 +77,9 @@ class Probe:
         return min(self.by_threads, key=self.by_threads.get)
 
     @property
-    def emulates_bf16(self) -> bool:
-        """Whether the processor has no instructions for bf16."""
-        return self.bf16_gain < 1 / EMULATED
+    def bf16_is_slow(self) -> bool:
+        """Whether the processor has no instructions for bf16, or slow ones."""
+        return self.bf16_gain < 1 / SLOW
 
     def gigaflops(self, precision: str) -> float | None:
         """Billions of floating-point operations a second in a precision, in its better memory format.
@@ -98,7 +98,8 @@ class Probe:
         known = {precision: self.gigaflops(precision) for precision in ("fp32", "bf16")}
         speeds = " and ".join(f"{speed:,.2g} GFLOP/s in {name}" for name, speed in known.items() if speed)
         if known["bf16"] is None:
-            why = "the processor would emulate it" if self.emulates_bf16 else "there was no time"
+            slow = f"a convolution took {1 / self.bf16_gain:.1f} times as long in it"
+            why = slow if self.bf16_is_slow else "there was no time"
             speeds += f" (bf16 was not tried: {why})"
         fastest, gain = self.fastest, self.channels_last_gain(self.fastest[0])
         layouts = f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
@@ -138,7 +139,7 @@ def _measure() -> Probe:
         )
         by_threads = timer.by_threads()
         threads = min(by_threads, key=by_threads.get)
-        precisions = ("fp32", "bf16") if gain > 1 / EMULATED else ("fp32",)
+        precisions = ("fp32", "bf16") if gain > 1 / SLOW else ("fp32",)
         engines = [Engine(on, precision, layout, threads) for precision in precisions for layout in FORMATS]
         timer.time([(kind, engine) for kind in KINDS for engine in engines], ROUNDS)
     return Probe(
@@ -172,7 +173,7 @@ def choose(demands: Demands, kind: str = "images") -> Engine:
     fitting = [way for way in ways if precision in ("auto", way[0]) and memory_format in ("auto", way[1])]
     if fitting:
         precision, memory_format = _fastest(ways, fitting)
-    elif precision == "auto":  # there was no time to measure it, or bf16 is demanded though it is emulated
+    elif precision == "auto":  # there was no time to measure it, or bf16 is demanded though it is slow
         precision = "bf16" if probed.bf16_gain > 1 else "fp32"
     if memory_format == "auto":
         memory_format = "channels_last"
@@ -186,10 +187,10 @@ def precisions_to_try(demands: Demands, kind: str, engine: Engine) -> tuple[str,
     """The precisions among which `tuned_in_any_precision` may choose; the engine's own comes first.
 
     Both where the recipe leaves it open and all that is computed learns, so that all of it is measured, on a
-    processor that computes bf16 itself. kind: "images" or "features".
+    processor that is not slow in bf16. kind: "images" or "features".
     """
     both = demands.precision == demands.memory_format == "auto" and kind == "features"
-    if not both or devices.kind_of(engine.device) != "cpu" or probe().emulates_bf16:
+    if not both or devices.kind_of(engine.device) != "cpu" or probe().bf16_is_slow:
         return (engine.precision,)
     return (engine.precision, "fp32" if engine.precision == "bf16" else "bf16")
 

@@ -56,7 +56,7 @@ def _about_bf16(probe: Probe) -> str:
     """Which precision is taken, and why."""
     bf16, fp32 = probe.gigaflops("bf16"), probe.gigaflops("fp32")
     if bf16 is None:
-        why = "This processor would emulate bf16" if probe.emulates_bf16 else "bf16 was not measured"
+        why = "This processor is slow in bf16" if probe.bf16_is_slow else "bf16 was not measured"
         return f"{why}: the precision 'auto' stays with fp32."
     if bf16 > fp32:
         return f"bf16 is {bf16 / fp32:.1f} times as fast as fp32: the precision 'auto' takes it."

@@ -49,7 +49,7 @@ def measure_limits(demands: Recipe) -> Limits:
     found = {}
     with seeded(), torch.inference_mode(), engine.computing():
         for precision, dtype in types.items():
-            if precision == "bf16" and probe().emulates_bf16:
+            if precision == "bf16" and probe().bf16_is_slow:
                 continue
             left, right = torch.randn(2, SIDE, SIDE, device=engine.device).to(dtype)
             # The peak of many: a shared machine is slower for moments, and with AMX a product takes 20 ms.
