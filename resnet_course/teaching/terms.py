@@ -31,8 +31,8 @@ TERMS = (
     ),
     Term(
         "bf16",
-        "A number format with 16 bits, the range of float32 and about three decimal digits; processors with "
-        "instructions for it multiply matrices faster.",
+        "A number format with 16 bits, the range of float32 and about three decimal digits; most processors "
+        "with instructions for it multiply matrices faster.",
         0,
     ),
     Term("chance", "The accuracy of guessing without looking, which a network has to beat.", 0),
