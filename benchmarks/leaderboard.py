@@ -117,10 +117,10 @@ def rows_of_photographs(benchmark: str, minutes_given: str, pixels: int) -> Iter
         yield _row(name, accuracies, pictures, minutes, 0.0, _processor(benchmark))
 
 
-def rows_of_minutes() -> Iterator[str]:
-    """What the whole command `train --minutes` made of CIFAR-10, over all draws of its pictures."""
+def rows_of_minutes(kind: str) -> Iterator[str]:
+    """What the whole command `train --minutes` made of CIFAR-10 on a kind of processor, over all draws."""
     cells: dict[tuple[int, float], list[dict]] = {}
-    for name, cell in recorded("minutes_grid").items():
+    for name, cell in recorded(f"minutes_grid_{kind}").items():
         count, minutes = re.fullmatch(r"at_(\d+)_seed_\d+_in_(.+)_min", name).groups()
         cells.setdefault((int(count), float(minutes)), []).append(cell)
     for (count, minutes), found in sorted(cells.items()):
@@ -192,9 +192,10 @@ def board() -> str:
             continue
         photographs = "\n".join(rows_of_photographs(benchmark, *conditions))
         parts.append(f"## Photographs: {what}\n\n{HEAD}{photographs}\n")
-    minutes = "\n".join(rows_of_minutes())
-    kind = _processor("minutes_grid")
-    parts.append(f"## `train --minutes`, the whole command\n\nOn {kind}.\n\n{HEAD_OF_MINUTES}{minutes}\n")
+    parts.append("## `train --minutes`, the whole command\n")
+    for kind in KINDS:
+        if minutes := "\n".join(rows_of_minutes(kind)):
+            parts.append(f"On {_processor(f'minutes_grid_{kind}')}:\n\n{HEAD_OF_MINUTES}{minutes}\n")
     return "\n".join(parts)
 
 

@@ -1,7 +1,7 @@
 """The best network in so many minutes: the grid of `train --minutes`, and fastai's `fine_tune` beside it.
 
     uv run python benchmarks/minutes.py grid --data folder:DIR --weights FILE --data-is … --weights-are …
-        [--counts 10 50] [--minutes 0.5 2] [--seeds 3]
+        --machine amx [--counts 10 50] [--minutes 0.5 2] [--seeds 3]
     uv run --with fastai==2.8.* python benchmarks/minutes.py fastai … [--counts 10 50 500]
     uv run --with fastai==2.8.* python benchmarks/minutes.py photographs … --minutes 1 --seeds 5
     uv run python benchmarks/minutes.py sizes … --seeds 5 [--strategies head]
@@ -52,6 +52,7 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, nargs="+", default=(0.5, 2, 5, 20))
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--strategies", nargs="+", default=("head", "layer4", "few"))
+    arguments.add_argument("--machine", help="a word for the kind of processor, for which `grid` is recorded")
     options = arguments.parse_args()
     options.quick = False
     measure = {
@@ -60,7 +61,7 @@ def main() -> None:
         "photographs": measure_photographs,
         "sizes": measure_sizes,
     }[options.part]
-    name = "minutes_" + options.part
+    name = f"minutes_{options.part}_{options.machine}" if options.machine else f"minutes_{options.part}"
     if options.part in ("photographs", "sizes"):
         folder = Path(options.data.removeprefix("folder:"))
         name, options.counts = f"{name}_{folder.name.replace('-', '_')}", (0,)
