@@ -65,7 +65,7 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
         if name != "conditions"
     ),
     "convolutions in their fastest ways make a step faster": lambda r: all(
-        r["convolutions"][name]["ratio"] < 0.95 for name in ("layer4_at_96", "layer3_at_128")
+        r["convolutions_avx2"][name]["ratio"] < 0.95 for name in ("layer4_at_96", "layer3_at_128")
     ),
     "no saving of the waterfall costs more accuracy than two runs of the same training differ": lambda r: all(
         before - after <= r["savings"]["largest_spread_points"]

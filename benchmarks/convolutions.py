@@ -1,12 +1,12 @@
 """A training step with each convolution in its fastest way, beside the same step with PyTorch's alone.
 
     uv run python benchmarks/convolutions.py --data folder:DIR --weights FILE --data-is … --weights-are …
+        --machine avx512
 
 Steps as `fit` takes them, from features computed once, batch and optimiser included: of layer4 at 96 pixels
 and at 128, as the recipe `laptop` has it, and of layer3 and layer4 at 128. Each way runs in a process of its
-own, in turn; a processor that computes bf16 itself has a record of its own. An older processor is tried on a
-newer one by capping the instructions, in the environment: ONEDNN_MAX_CPU_ISA=AVX2
-MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2; the record names the cap.
+own, in turn. An older processor is tried on a newer one by capping the instructions, in the environment:
+ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2; the record names the cap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import torch
 from measuring import WARM_UP, endless, in_new_process, in_turn, some_images, step_times
-from record import parser, record
+from record import named, parser, record
 
 from resnet_course import machine
 from resnet_course.features import cache_features, network_for
@@ -55,8 +55,8 @@ def main() -> None:
                 "ratio": round(median["fastest"] / median["pytorch"], 3),
                 "engines": engines,
             }
-    name = "convolutions" if machine.probe().bf16_is_slow else "convolutions_bf16"
-    record(name, measured, options.data_is, options.weights_are)
+    measured["small_convolution_in_bf16_times_as_fast"] = round(machine.probe().bf16_gain, 2)
+    record(named("convolutions", options), measured, options.data_is, options.weights_are)
 
 
 def steps(options: Namespace, recipe: Recipe, home: str, fastest: bool) -> tuple[list[float], str]:

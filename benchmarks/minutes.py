@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from kept_back import kept_back
-from record import parser, record, recorded
+from record import named, parser, record, recorded
 from trainings import Training, drawn_folder
 
 from resnet_course.data import ImageSet, Splits, load, load_split
@@ -52,7 +52,6 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, nargs="+", default=(0.5, 2, 5, 20))
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--strategies", nargs="+", default=("head", "layer4", "few"))
-    arguments.add_argument("--machine", help="a word for the kind of processor, for which `grid` is recorded")
     options = arguments.parse_args()
     options.quick = False
     measure = {
@@ -61,7 +60,7 @@ def main() -> None:
         "photographs": measure_photographs,
         "sizes": measure_sizes,
     }[options.part]
-    name = f"minutes_{options.part}_{options.machine}" if options.machine else f"minutes_{options.part}"
+    name = named(f"minutes_{options.part}", options)
     if options.part in ("photographs", "sizes"):
         folder = Path(options.data.removeprefix("folder:"))
         name, options.counts = f"{name}_{folder.name.replace('-', '_')}", (0,)

@@ -27,7 +27,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--weights", required=True, help="imagenet, builtin, none or a file")
     parser.add_argument("--data-is", required=True, help="what the images are, in words")
     parser.add_argument("--weights-are", required=True, help="what the weights are, in words")
+    parser.add_argument("--machine", help="a word for the kind of processor: avx2, avx512 or amx")
     return parser
+
+
+def named(name: str, options: argparse.Namespace) -> str:
+    """The name of a benchmark in results.json, which has one record for each kind of processor."""
+    return f"{name}_{options.machine}" if options.machine else name
 
 
 def record(name: str, measured: dict[str, Any], data: str, weights: str) -> None:

@@ -1,6 +1,7 @@
-"""How near to this processor's limits the course works; it draws docs/roofline.png.
+"""How near to this processor's limits the course works; it draws docs/roofline_avx512.png.
 
     uv run python benchmarks/roofline.py --data any --weights none --data-is … --weights-are …
+        --machine avx512
 
 The limits are one large matrix product and a copy; beside them stand the trunk pass and the steps of LAPTOP,
 the steps of FULL, and the prediction of one image. All of it runs on noise, whatever is named.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from matplotlib.ticker import FuncFormatter, NullFormatter
-from record import RESULTS, parser, record
+from record import RESULTS, named, parser, record
 from torch import Tensor, nn
 
 from resnet_course import machine, plots
@@ -22,11 +23,14 @@ from resnet_course.resnet import resnet18
 from resnet_course.transfer import freeze, split_at, trunk_of
 
 PICTURES = 45_000, 5_000  # of CIFAR-10, to learn from and to validate on
-FIGURE = RESULTS.parents[1] / "docs" / "roofline.png"
+DOCS = RESULTS.parents[1] / "docs"
 
 
-def measure_limits() -> dict[str, object]:
-    """The limits, the shares of them that the course reaches, and operations for each byte of memory."""
+def measure_limits(name: str) -> dict[str, object]:
+    """The limits, the shares of them that the course reaches, and operations for each byte of memory.
+
+    name: of the figure and of the record.
+    """
     costs = {recipe.name: machine.costs(recipe, PICTURES[0]) for recipe in (LAPTOP, FULL, ORIGINAL)}
     minutes = {name: sum(cost.seconds(*PICTURES) for cost in phases) / 60 for name, phases in costs.items()}
     limits = machine.measure_limits(LAPTOP)
@@ -39,7 +43,7 @@ def measure_limits() -> dict[str, object]:
         name: share * limits.gigaflops[precision]
         for (name, share), precision in zip(reached.items(), precisions, strict=True)
     }
-    draw(limits, reached, speed, intensity)
+    draw(name, limits, reached, speed, intensity)
     return {
         "gigaflops": {name: round(speed, 1) for name, speed in limits.gigaflops.items()},
         "gigabytes_a_second": round(limits.gigabytes, 1),
@@ -87,18 +91,22 @@ def intensity(network: nn.Module, image: Tensor, batch: int, learning: bool) -> 
 
 
 def draw(
-    limits: machine.Limits, reached: dict[str, float], speed: dict[str, float], intensity: dict[str, float]
+    name: str,
+    limits: machine.Limits,
+    reached: dict[str, float],
+    speed: dict[str, float],
+    intensity: dict[str, float],
 ) -> None:
     """The two roofs, and a point for each piece of work. speed: GFLOP/s."""
     figure, axes = plots.subplots(figsize=(8, 4.5))
     axis, most = axes[0, 0], max(limits.gigaflops.values())
     bytes_ = np.geomspace(1, 1_000, 200)
-    for name, peak in limits.gigaflops.items():
+    for precision, peak in limits.gigaflops.items():
         roof = np.minimum(peak, limits.gigabytes * bytes_)
-        line = BASELINE.line if name == "fp32" else ":"
-        axis.plot(bytes_, roof, color=BASELINE.color, linestyle=line, label=f"the most there is, {name}")
-    for style, (name, share) in zip(SERIES, reached.items(), strict=False):
-        axis.plot(intensity[name], speed[name], **style.points, markersize=9, label=f"{name}, {share:.0%}")
+        line = BASELINE.line if precision == "fp32" else ":"
+        axis.plot(bytes_, roof, color=BASELINE.color, linestyle=line, label=f"the most there is, {precision}")
+    for style, (work, share) in zip(SERIES, reached.items(), strict=False):
+        axis.plot(intensity[work], speed[work], **style.points, markersize=9, label=f"{work}, {share:.0%}")
     axis.set(xscale="log", yscale="log", xlabel="operations for each byte of memory", ylabel="GFLOP/s")
     axis.set_ylim(limits.gigabytes, 2 * most)
     for one in (axis.xaxis, axis.yaxis):
@@ -110,13 +118,14 @@ def draw(
     what = f"memory limits {', '.join(by_memory)}" if by_memory else "arithmetic limits all, not memory"
     title = f"{limits.gigaflops['fp32']:,.0f} GFLOP/s in fp32, {limits.gigabytes:,.0f} GB/s: {what}"
     plots.finish(figure, title, "Speed against operations for each byte, both on logarithmic axes.")
-    figure.savefig(FIGURE, dpi=110)
+    figure.savefig(DOCS / f"{name}.png", dpi=110)
 
 
 def main() -> None:
     """Measure and record."""
     options = parser(__doc__).parse_args()
-    record("roofline_limits", measure_limits(), options.data_is, options.weights_are)
+    name = named("roofline", options)
+    record(name, measure_limits(name), options.data_is, options.weights_are)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from advised import measure_advised
 from figure import draw
 from memory import measure_left_behind, measure_memory
-from record import parser, record
+from record import named, parser, record
 from step_times import measure_compile, measure_optimizer, measure_steps
 from trainings import measure_estimate, measure_few, measure_full, measure_growth, measure_laptop
 
@@ -47,7 +47,6 @@ def main() -> None:
     arguments.add_argument(
         "--quick", action="store_true", help="a step or an epoch of each only, printed and not recorded"
     )
-    arguments.add_argument("--machine", help="a word for another machine than that of the quoted figures")
     arguments.add_argument("--rounds", type=int, default=3, help="how often all is done, or how many seeds")
     options = arguments.parse_args()
     options.steps = 1 if options.quick else 20  # of each way in every round
@@ -57,7 +56,7 @@ def main() -> None:
             draw()
             continue
         name, measure = PARTS[part]
-        options.name = f"{name}_{options.machine}" if options.machine else name
+        options.name = named(name, options)
         measured = measure(options)
         if options.quick:
             print(name, json.dumps(measured, indent=1, ensure_ascii=False), flush=True)
