@@ -86,6 +86,19 @@ def test_a_fast_machine_is_measured_by_larger_steps(measured, monkeypatch):
     assert found == pytest.approx(1_280 / 48 * GRADIENTS + 10 * UPDATE)
 
 
+def test_the_first_step_of_a_process_is_not_timed(measured, monkeypatch):
+    seen, loss, time = [], estimates.F.cross_entropy, estimates.seconds
+
+    def seconds(step, times, at_most):
+        seen.append("timing of " + step.__name__)
+        return time(step, times, at_most)
+
+    monkeypatch.setattr(estimates.F, "cross_entropy", lambda *values: seen.append("a step") or loss(*values))
+    monkeypatch.setattr(estimates, "seconds", seconds)
+    machine.estimate(replace(REDUCED, epochs=1, batch_size=10), 100, width=8)
+    assert seen[:2] == ["a step", "timing of gradients"]
+
+
 @pytest.mark.slow
 def test_every_recipe_is_estimated_with_few_and_small_measurements(measured):
     for recipe in RECIPES.values():
