@@ -51,7 +51,7 @@ PHOTOGRAPHS = {
         128,
     ),
 }
-KINDS = ("avx2", "amx")  # of processor, as `time_to_accuracy.py --machine` names them
+KINDS = ("avx2", "avx512", "amx")  # of processor, as `time_to_accuracy.py --machine` names them
 
 
 def rows_of_all(kind: str) -> Iterator[str]:
