@@ -81,6 +81,27 @@ def test_what_is_hardly_faster_is_not_taken(monkeypatch):
     assert found == replace(contiguous, convolutions=found.convolutions), "the layout stays, too"
 
 
+@pytest.mark.parametrize("layout", [{"memory_format": "contiguous"}, {"layer4_format": "contiguous"}])
+def test_what_is_saved_is_counted_from_the_layout_of_the_engine(monkeypatch, layout):
+    """All compute channels-last if one takes another way, so a gain over that layout alone is none."""
+    times = {"conv2d": 0.002, "contiguous": 0.001}
+    engine = replace(ENGINE, **layout)
+    clock = Clock(monkeypatch, lambda each, way, convolution: times.get(way, 0.00097))
+    found = machine.tuned(engine, layer4(), image(), 128, 10**9)
+    assert found == replace(engine, convolutions=found.convolutions) and not found.convolutions
+    machine.forget()
+    clock.seconds = lambda each, way, convolution: times.get(way, 0.0009)
+    found = machine.tuned(engine, layer4(), image(), 128, 10**9)
+    assert found.convolutions and found.memory_format == "channels_last"
+
+
+def test_without_time_a_pass_stays_in_the_layout_of_the_engine(monkeypatch):
+    Clock(monkeypatch, quick)
+    convolution = Convolution(64, 64, 6, 6, 3, 1, 1, "fp32")
+    for contiguous, own in ((True, "contiguous"), (False, "conv2d")):
+        assert tuning._fastest(convolution, "output", 128, 0.0, contiguous) == (own, {})
+
+
 @pytest.mark.parametrize("pause", [0.001, 0.05, 0.9, 30.0])
 def test_no_measurement_starts_after_two_seconds(monkeypatch, pause):
     clock = Clock(monkeypatch, lambda each, way, convolution: pause)
