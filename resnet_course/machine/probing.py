@@ -23,7 +23,7 @@ from resnet_course.settings import Settings
 KINDS = ("images", "features")
 ROUNDS, THREAD_ROUNDS = 4, 2  # of one step of every candidate in turn, so that a busy moment hits all
 SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf16 is slow
-SLOW = 1.5  # times as long as in fp32: 4 or more where bf16 is emulated, 2 on a Xeon with AVX-512 but no AMX
+SLOW = 1.5  # times as long as in fp32: 4 and more if bf16 is emulated, 1.6 on a Xeon with AVX-512 but no AMX
 # Times as fast as in bf16 that fp32 has to be, where bf16 is not slow. The probe's small steps show less of
 # the gain than large ones, so noise could hide it: on AMX 1.3 to 1.7 times, for 2.1 of a trunk pass.
 AHEAD = 1.25
