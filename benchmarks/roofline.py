@@ -1,4 +1,4 @@
-"""How near to this processor's limits the course works; it draws docs/roofline_avx512.png.
+"""How near to this processor's limits the course works; it draws docs/roofline_MACHINE.png.
 
     uv run python benchmarks/roofline.py --data any --weights none --data-is … --weights-are …
         --machine avx512

@@ -27,9 +27,9 @@ from resnet_course.settings import Settings
 from resnet_course.transfer import fused, is_frozen, trunk_of
 
 FORMAT = 4  # a higher number makes every older file a stranger
-# Images in the trunk at once. The first layers' maps of 128 of them take four times the memory and are no
-# faster: with `laptop` 543 ms for 541 in fp32 on two cores with AVX-512, 899 for 893 with AVX2 alone.
-TOGETHER = 32
+# Images in the trunk at once. The first layers' maps of 128 of them take twice the memory and are no faster:
+# with `laptop`, two cores, 543 ms for 541 (AVX-512, fp32), 764 for 750 (the same, bf16), 899 for 895 (AVX2).
+TOGETHER = 64
 
 
 def cache_features(

@@ -180,9 +180,10 @@ def _measured(
 def _fastest(
     convolution: Convolution, each: str, batch: int, until: float, contiguous: bool = False
 ) -> tuple[str, dict[str, float]]:
-    """The fastest way of one pass, and the seconds of those that were tried, for a batch.
+    """The fastest way of one pass, and the seconds of those that were tried, for a batch; BEFORE among them.
 
-    contiguous: the layout that it has, and goes back to where there was no time to compare.
+    contiguous: True if the engine's own layout is contiguous memory, False if it is channels-last. Where
+        there was no time to compare, the way is PyTorch's own in that layout.
     """
     images = int(min(batch, max(16, OPERATIONS // convolution.operations)))
     tensors, best, own = _tensors(convolution, each, images), {}, "conv2d"
