@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -85,6 +86,12 @@ def convolution(flip=False, swap=False, mix=False, order=True, pad=True, own=Tru
     return answer
 
 
+def by_hand(inputs, weight, stride, padding):
+    columns = F.unfold(inputs, weight.shape[-1], stride=stride, padding=padding)[:, None]
+    h, w = ((side + 2 * padding - weight.shape[-1]) // stride + 1 for side in inputs.shape[2:])
+    return (weight.flatten(1)[None, :, :, None] * columns).sum(2).unflatten(2, (h, w))
+
+
 CONVOLUTIONS = {
     "PyTorch's": (convolution(own=False), "This calls PyTorch's own convolution"),
     "turned round": (convolution(flip=True), "the kernel is turned round"),
@@ -97,6 +104,11 @@ CONVOLUTIONS = {
         lambda inputs, weight, *more: convolution()(inputs, weight[:, :, :3, :3], *more),
         "Inputs 7 × 6, kernel 5, stride 1, padding 2: the shape should be",
     ),
+    "picture by picture": (
+        lambda inputs, *more: torch.cat([convolution()(one[None], *more) for one in inputs]),
+        "comes from 2 matrix products",
+    ),
+    "by hand": (by_hand, "comes from 0 matrix products"),
     "something else": (lambda *arguments: 2 * convolution()(*arguments), "the largest difference from"),
 }
 
@@ -198,12 +210,30 @@ def step(inside=(), zero="before", divide="pictures", check=refuse):
     return my_step
 
 
+def at_once(model, optimizer, parts):
+    refuse(model)
+    optimizer.zero_grad()
+    inputs, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+    F.cross_entropy(model(inputs), labels).backward()
+    optimizer.step()
+
+
+def one_backward_pass(model, optimizer, parts):
+    refuse(model)
+    optimizer.zero_grad()
+    pictures = sum(len(labels) for _, labels in parts)
+    sum(F.cross_entropy(model(x), y, reduction="sum") for x, y in parts).div(pictures).backward()
+    optimizer.step()
+
+
 def by_sums(model, optimizer, parts):
     refuse(model)
     optimizer.zero_grad()
-    total = sum(len(labels) for _, labels in parts)
-    loss = sum(F.cross_entropy(model(x), y, reduction="sum") for x, y in parts) / total
-    loss.backward()
+    for x, y in parts:
+        F.cross_entropy(model(x), y, reduction="sum").backward()
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= sum(len(labels) for _, labels in parts)
     optimizer.step()
 
 
@@ -222,6 +252,8 @@ STEPS = {
     "a part counts as a part": (step(divide="parts"), "With parts of equal size it is right"),
     "never zeroed": (step(zero="never"), "Gradients of an earlier step are still there"),
     "no step": (step(inside=("none",)), "The weights have not moved"),
+    "the large batch": (at_once, "12 pictures go through the model at once"),
+    "one backward pass": (one_backward_pass, "backward() comes after the last part"),
     "BatchNorm not noticed": (step(check=lambda model: None), "Right for networks without BatchNorm"),
 }
 

@@ -4,6 +4,6 @@ In a notebook, `from resnet_course.exercises import residual_blocks as ex` stand
 `imports`. The cell `q1-stub` holds `ex.q1.stub`, word for word, and the cell `q1-check` calls
 `ex.q1.check(…)`. These cells need nothing but the cells `setup` and `imports`, and no other cell needs a
 stub. tests/test_notebook_exercises.py holds every notebook to that. Modules without exercises help: `core`,
-`progress`, and for notebook 01 `comparing` and `deeper_blocks`. Self-tests, with choices in place of code,
-are in `questions` and `self_test`; `record` makes a page of all that was done.
+`progress`, for notebook 01 `comparing` and `deeper_blocks`, and for 04 `accumulation`. Self-tests, with
+choices in place of code, are in `questions` and `self_test`; `record` makes a page of all that was done.
 """

@@ -37,7 +37,7 @@ def can_show(claim: str, pictures: LabelledSet, at_least: int = 0, of_each: int 
 
 
 def better_than(chance: float) -> float:
-    """The accuracy from which on a network does better than guessing beyond doubt.
+    """The accuracy from which on a network does far better than guessing.
 
     Half as often again as guessing; where few classes make guessing easy, an eighteenth of what is left to
     win. With ten equal classes both are 15%.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from resnet_course.evaluation.summaries import student
+
 
 def interval_text(interval: tuple[float, float], signed: bool = False) -> str:
     """A confidence interval of a share, 0 to 1, in percent; signed: of a difference, in points."""
@@ -18,11 +20,12 @@ def verdict(difference: tuple[float, float]) -> str:
 
 
 def mean_interval(values: Tensor) -> tuple[float, float]:
-    """The 95% confidence interval of the mean of values, float [N]: the normal approximation.
+    """Student's 95% confidence interval of the mean of values, float [N].
 
     With fewer than two values nothing is known: it reaches from -1 to 1.
     """
     if len(values) < 2:
         return -1.0, 1.0
-    mean, spread = float(values.double().mean()), 1.96 * float(values.double().std()) / len(values) ** 0.5
-    return mean - spread, mean + spread
+    mean, error = float(values.double().mean()), float(values.double().std()) / len(values) ** 0.5
+    margin = student(len(values) - 1) * error
+    return mean - margin, mean + margin
