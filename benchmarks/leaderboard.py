@@ -143,9 +143,12 @@ def _rows(name: str, runs: list[tuple[float, float]], benchmark: str) -> Iterato
 
 
 def _processor(benchmark: str) -> str:
-    """What a benchmark was measured on: the processor's name and its instructions."""
+    """The processor that a benchmark was measured on, and its instructions, or what they are limited to."""
     conditions = json.loads(RESULTS.read_text(encoding="utf-8"))[benchmark]["conditions"]
-    return conditions["instructions"].partition(" torch ")[0]
+    words = conditions["instructions"].partition(" torch ")[0].replace("(R)", "").split()
+    *model, instructions = (word for word in words if "=" not in word)
+    limited = "limited to " if any("=" in word for word in words) else ""
+    return f"{' '.join(model)}, {limited}{instructions}"
 
 
 def _interval(accuracies: list[float], pictures: int) -> tuple[float, float]:
