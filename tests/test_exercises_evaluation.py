@@ -136,6 +136,7 @@ ERRORS = {
         lambda c, r, b: sum(abs((c - r.float())[s].sum().item()) for s in (r, ~r)) / len(c),
         "The gap is taken for each picture",
     ),
+    "always ten bins": (lambda c, r, b: by_bins()(c, r, 10), "take the number of bins from `bins`"),
     "something else": (lambda c, r, b: 0.5, "you have 0.5000"),
 }
 
@@ -179,6 +180,10 @@ QUANTILES = {
     "not sorted": (quantile(ranked=False), "The scores are not sorted"),
     "too few": (quantile(few=0.5), "Of three scores the fourth is asked for"),
     "too few stops": (quantile(few=None), "Of three scores the fourth is asked for"),
+    "one too early": (
+        lambda scores, miss: quantile()(scores, miss) if len(scores) > 9 else 1.0,
+        "Of 9 scores, with 10% that may miss, the place is that of the largest score",
+    ),
     "something else": (lambda scores, miss: -1.0, "you have -1.0000"),
 }
 
@@ -192,12 +197,21 @@ def test_a_wrong_quantile_is_named(name, said):
 # 5
 
 
-def predictor(evaluation=True, flip=False, scale=255, normal="both", dim=1, gradients=False, back="name"):
+def predictor(
+    evaluation=True,
+    flip=False,
+    scale=255,
+    normal="both",
+    dim=1,
+    gradients=False,
+    back="name",
+    change=lambda inputs: inputs,
+):
     def answer(model, picture, mean, std, classes):
         if evaluation:
             model.eval()
         pixels = np.array(picture)[..., ::-1].copy() if flip else np.array(picture)
-        inputs = torch.from_numpy(pixels).permute(2, 0, 1).float() / scale
+        inputs = change(torch.from_numpy(pixels).permute(2, 0, 1).float()) / scale
         if normal == "both":
             inputs = (inputs - mean.view(3, 1, 1)) / std.view(3, 1, 1)
         elif normal == "order":
@@ -217,6 +231,11 @@ PREDICTORS = {
     "not scaled": (predictor(scale=1), "Divide by 255 first"),
     "not normalised": (predictor(normal="no"), "The picture is not normalised"),
     "std first": (predictor(normal="order"), "Subtract the mean first"),
+    "rows and columns": (
+        predictor(change=lambda inputs: inputs.transpose(1, 2)),
+        "not every pixel is in its place: [3, 6, 8], where the picture has [3, 8, 6]",
+    ),
+    "mirrored": (predictor(change=lambda inputs: inputs.flip(2)), "not every pixel is in its place"),
     "gradients": (predictor(gradients=True), "Gradients are still recorded"),
     "softmax over the batch": (predictor(dim=0), "softmax over the batch of one"),
     "a number": (predictor(back="number"), "0 is not a class name"),

@@ -565,7 +565,7 @@ def folds_of(groups, k, generator):
     """For each picture its fold, 0 to k - 1, so that a group is never split.
 
     groups: a list with the name of each picture's group. generator: draw with it. Returns int64 [N].
-    The folds have about the same number of groups, dealt out at random.
+    Groups are dealt out at random, and their numbers in the folds differ by at most one.
     """
     raise NotImplementedError
 ''',
@@ -578,7 +578,7 @@ def folds_of(groups, k, generator):
     """For each picture its fold, 0 to k - 1, so that a group is never split.
 
     groups: a list with the name of each picture's group. generator: draw with it. Returns int64 [N].
-    The folds have about the same number of groups, dealt out at random.
+    Groups are dealt out at random, and their numbers in the folds differ by at most one.
     """
     names = sorted(set(groups))
     order = torch.randperm(len(names), generator=generator).tolist()

@@ -274,7 +274,7 @@ SIGNS = {
     "overfitting": "a low training error, and a validation error that stays high or rises",
     "too high a learning rate": "a training loss that jumps",
     "vanishing gradients": "a first layer whose gradient is many powers of ten below that of the last",
-    "nothing": "both errors low, or both still falling",
+    "nothing": "errors that are close together, and no shallower network that does better",
 }
 DIAGNOSES = {
     "A": "degradation",

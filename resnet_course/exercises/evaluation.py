@@ -203,6 +203,8 @@ def check_calibration(answer: Callable[[Tensor, Tensor, int], float]) -> None:
     wanted = _error(confidence, correct, 10)
     if not math.isclose(found, wanted, abs_tol=1e-4):
         _name_error(found, wanted, confidence, correct)
+    if not math.isclose(answer(confidence, correct, 4), _error(confidence, correct, 4), abs_tol=1e-4):
+        raise Mistake("With 10 bins it is right, with 4 it is not: take the number of bins from `bins`.")
     few = torch.tensor([0.95, 0.92, 0.35])
     found = float(answer(few, torch.tensor([True, True, False]), 10))
     if not math.isfinite(found):
@@ -308,7 +310,7 @@ def _place(count: int, miss: float, more: int = 1) -> int:
 def check_quantile(answer: Callable[[Tensor, float], float]) -> None:
     """Compare at several sizes, and recognise another place in the order."""
     must_be_function(answer, "ex.q4.check(my_quantile)")
-    for count, miss in ((19, 0.1), (100, 0.1), (57, 0.25)):
+    for count, miss in ((19, 0.1), (100, 0.1), (57, 0.25), (9, 0.1)):
         scores = torch.rand(count, dtype=torch.float64)
         found, ranked = float(answer(scores.clone(), miss)), scores.sort().values
         wanted = float(ranked[_place(count, miss) - 1])
@@ -333,6 +335,8 @@ def _name_place(found: float, scores: Tensor, miss: float, wanted: float) -> Non
         raise Mistake(f"{here} the + 1 is missing: the new picture counts too, and it may be the worst.")
     if math.isclose(found, float(torch.quantile(scores, 1 - miss)), abs_tol=1e-6):
         raise Mistake(f"{here} this lies between two scores. Take the score itself at the place, rounded up.")
+    if place == len(scores) and found == 1:
+        raise Mistake(f"{here} the place is that of the largest score. Return 1 only where it lies beyond.")
     if place < len(scores) and math.isclose(found, float(ranked[place]), abs_tol=1e-6):
         raise Mistake(f"{here} this is one place too far: the first place has the index 0.")
     low = (ranked[_place(len(scores), 1 - miss) - 1], torch.quantile(scores, miss))
@@ -398,13 +402,14 @@ class _Watched(nn.Module):
 
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
 CLASSES = ("red", "green", "blue")
+COLOUR = torch.tensor([200, 60, 40])  # the mean of the picture's red, green and blue, 0 to 255
 
 
 def check_predictor(answer: Callable[..., Any]) -> None:
     """Let it predict with a watched network, and see which of the five bugs is still there."""
     must_be_function(answer, "ex.q5.check(my_predict_one)")
-    pixels = np.zeros((8, 8, 3), np.uint8)
-    pixels[..., 0], pixels[..., 1], pixels[..., 2] = 200, 60, 20
+    rows, columns = 2 * np.arange(8)[:, None, None] - 7, 6 * np.arange(6)[None, :, None] - 15  # means of 0
+    pixels = (COLOUR.numpy() + rows + columns).astype(np.uint8)
     model = _Watched().train()
     found = answer(model, Image.fromarray(pixels), MEAN, STD, CLASSES)
     if not model.seen:
@@ -414,7 +419,7 @@ def check_predictor(answer: Callable[..., Any]) -> None:
         raise Mistake(
             "The network is in training mode: dropout draws, BatchNorm uses the batch. Call eval()."
         )
-    _check_inputs(inputs)
+    _check_inputs(inputs, torch.from_numpy(pixels))
     if gradients:
         raise Mistake(
             "Gradients are still recorded, which costs memory and time: with torch.inference_mode()."
@@ -436,11 +441,17 @@ def check_predictor(answer: Callable[..., Any]) -> None:
         raise Mistake(f"The probability should be {float(wanted.max()):.4f}, and is {confidence:.4f}.")
 
 
-def _check_inputs(inputs: Tensor) -> None:
-    values = torch.tensor([200, 60, 20]) / 255
+def _check_inputs(inputs: Tensor, pixels: Tensor) -> None:
+    values = COLOUR / 255
     wanted, got = (values - MEAN) / STD, inputs[0].mean((1, 2))
     if torch.allclose(got, wanted, atol=1e-3):
-        return
+        whole = ((pixels / 255 - MEAN) / STD).permute(2, 0, 1)
+        if inputs[0].shape == whole.shape and torch.allclose(inputs[0], whole, atol=1e-3):
+            return
+        raise Mistake(
+            f"The colours are right, but not every pixel is in its place: {list(inputs[0].shape)}, where the "
+            f"picture has {list(whole.shape)}. Rows and columns stay as they are: permute(2, 0, 1)."
+        )
     if torch.allclose(got, (values.flip(0) - MEAN) / STD, atol=1e-3):
         raise Mistake(
             "The colours are swapped: the network gets blue, green, red. PIL gives red, green, blue."
