@@ -65,7 +65,7 @@ def test_a_folder_without_test_sets_some_aside_and_says_so(tmp_path, capsys, lay
     assert all(torch.bincount(s.labels).min() >= 1 for s in (splits.train, splits.val, splits.test))
     assert len(splits.train) > 20
     assert len(images(splits.train) | images(splits.val) | images(splits.test)) == 40
-    assert "no test folder: 20% of train are set aside" in capsys.readouterr().err
+    assert "no test folder: 20% of train is set aside" in capsys.readouterr().err
     alone = load_split(settings_for(f"folder:{directory}", tmp_path), "test")
     assert torch.equal(alone.images, splits.test.images), "evaluate sees the images that train did not"
 

@@ -87,6 +87,17 @@ def test_without_a_test_split_it_offers_val_and_says_what_that_is(world, capsys)
     assert "has no test split" in capsys.readouterr().err
 
 
+def test_val_of_which_nothing_was_seen_flatters_nobody(world, capsys):
+    saved, data, report = world
+    elsewhere = replace(checkpoint.load(saved), digests=("a" * 64,))
+    other = str(checkpoint.save(report.parent / "other.pt", elsewhere))
+    assert main(["evaluate", other, "--data", data, "--json"]) == 0
+    note = json.loads(capsys.readouterr().out)["note"]
+    assert note == "There is no test split, so val takes its place; the network has seen none of its images."
+    assert main(["compare", other, other, "--data", data]) == 0
+    assert capsys.readouterr().err.count("val takes its place") == 1, "it is said once, not for each network"
+
+
 def test_a_share_for_test_is_set_aside_where_it_is_asked_for(world, capsys):
     saved, data, _ = world
     assert main(["evaluate", str(saved), "--data", data, "--json", "--test-share", "0.5"]) == 0
@@ -104,7 +115,7 @@ def test_training_takes_all_of_train_where_val_is_there(world, tmp_path, capsys,
         out = tmp_path / name
         assert main(["train", "--recipe", "reduced", "--data", data, "--out", str(out), *share]) == 0
         said = capsys.readouterr().err
-        assert re.search(rf"{'none' if count else '30%'} of train are set aside", said)
+        assert re.search(rf"{'none' if count else '30%'} of train is set aside", said)
         trained = int(re.search(r"(\d+) train,", said)[1])
         assert trained == 36 if count else trained < 36
 

@@ -118,7 +118,7 @@ def _folder_splits(
     shares = {}
     if "test" not in there:
         share = f"{settings.test_share:.0%}" if settings.test_share else "none"
-        say(f"{parts['train'].name} has no test folder: {share} of train are set aside as the test split.")
+        say(f"{parts['train'].name} has no test folder: {share} of train is set aside as the test split.")
         shares |= {"test": settings.test_share} if settings.test_share else {}
     if "val" not in there:
         shares["val"] = VALIDATION * (1 - sum(shares.values()))

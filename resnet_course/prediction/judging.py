@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from resnet_course.common import console
 from resnet_course.common.console import say
 from resnet_course.data import DataError, ImageSet, load_split, load_whole
 from resnet_course.evaluation import (
@@ -73,7 +75,8 @@ def compare(
         raise DataError(f"only one of the two knows {', '.join(only)}; both must know the same classes")
     both, raw, image_sets = [first, second], [], []
     for saved in both:
-        image_set, judged_by, left_out, note = _images(saved, settings, split, both)
+        with console.quiet() if image_sets else nullcontext():  # it says the same of the second
+            image_set, judged_by, left_out, note = _images(saved, settings, split, both)
         image_sets.append(image_set)
         raw.append(_in_classes(evaluate(saved.model(), image_set, saved.recipe), first.classes))
     answers = [with_temperature(each, saved.temperature) for each, saved in zip(raw, both, strict=True)]
@@ -111,15 +114,21 @@ def _images(
     whole = load_whole(settings, saved.stored_size) if split is None and knows else None
     loaded = load_split(settings, split or "test", saved.stored_size) if whole is None else whole
     loaded, note = loaded.in_classes(saved.classes), ""
-    if split is None and not len(loaded):
-        split, note = "val", "There is no test split. The best epoch was chosen by val, so this flatters."
-        say(note)
+    in_its_place = split is None and not len(loaded)
+    if in_its_place:
+        split = "val"
         loaded = load_split(settings, split, saved.stored_size).in_classes(saved.classes)
     split, unseen = split or ("test" if whole is None else report.UNSEEN), loaded
     for each in judged:
         unseen = each.unseen(unseen)
     known = len(loaded) - len(unseen)
-    if split in ("train", "val") and not note and (known or not all(each.digests for each in judged)):
+    flatters = split in ("train", "val") and (known > 0 or not all(each.digests for each in judged))
+    if in_its_place:
+        note = "There is no test split, so val takes its place; the network has seen none of its images."
+        if flatters:
+            note = "There is no test split. The best epoch was chosen by val, so this flatters."
+        say(note)
+    elif flatters:
         seen = {"train": "The network learned from", "val": "The best epoch was chosen by"}
         note = f"{seen[split]} these images, so this is no test."
     kept = loaded if split in ("train", "val") else unseen
