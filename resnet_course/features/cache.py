@@ -159,4 +159,4 @@ def _announce(file: FeatureFile, chunk: MakeChunk, part: float) -> None:
         time = f"about {format_duration(chunks * seconds)}"
     what = f"{images:,} images" + (f" in {views} views" if views > 1 else "")
     begun = "" if part == 1 else f", {part:.0%} of it still to do"
-    say(f"Frozen trunk: {what}, {file.size / 1e6:,.0f} MB in {file.path.parent}{begun}; {time}.")
+    say(f"Frozen trunk: {what}, {max(1, file.size / 1e6):,.0f} MB in {file.path.parent}{begun}; {time}.")
