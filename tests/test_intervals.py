@@ -33,3 +33,9 @@ def test_the_interval_of_a_mean_covers_it():
         covered += low <= 3 <= high
     assert 180 <= covered <= 199, "95% of 200, give or take"
     assert mean_interval(torch.tensor([0.5])) == (-1, 1)
+
+
+def test_the_interval_of_few_values_is_students():
+    low, high = mean_interval(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    error = (5 / 3) ** 0.5 / 4**0.5  # of the mean: their standard deviation over the root of their number
+    assert (high - low) / 2 == pytest.approx(3.182 * error, abs=0.001), "3 degrees of freedom; 1.96 for many"

@@ -1,6 +1,8 @@
 """The original is the published recipe; no other has its flaws; wrong values list the right ones."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,10 @@ from resnet_course.recipes import (
     ORIGINAL,
     RECIPES,
     REDUCED,
+    STRATEGIES,
     Recipe,
     RecipeError,
+    strategy,
 )
 
 
@@ -122,3 +126,18 @@ def test_features_are_not_mixed():
 def test_an_earlier_checkpoint_with_both_is_read_as_it_was_trained():
     values = replace(LAPTOP, mix="none").to_dict() | {"mix": "mixup"}
     assert Recipe.from_dict(values) == LAPTOP
+
+
+def test_notebook_03_names_every_strategy_with_its_pixels_and_epochs():
+    notebook = Path(__file__).parents[1] / "notebooks" / "03_freezing_and_fine_tuning.ipynb"
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    (text,) = [text for cell in cells if "| name | what learns |" in (text := "".join(cell["source"]))]
+    lines = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if "| `" in line]
+    rows = {name.strip("`"): (epochs, pixels) for name, _, _, epochs, pixels, _ in lines}
+    assert set(rows) == set(STRATEGIES)
+    for name, (epochs, pixels) in rows.items():
+        phases = [strategy(name, images).phases for images in (100, 1_000_000)]
+        assert pixels == ", then ".join(str(phase.image_size) for phase in phases[0])
+        few, many = (", then ".join(str(phase.epochs) for phase in each) for each in phases)
+        said = few if few == many else f"{few} to {many}"
+        assert epochs == ("" if name.startswith("head") else said), name

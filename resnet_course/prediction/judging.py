@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from resnet_course.common import console
-from resnet_course.common.console import say
+from resnet_course.common.console import quiet, say
 from resnet_course.data import DataError, ImageSet, load_split, load_whole
 from resnet_course.evaluation import (
     Predictions,
@@ -75,7 +74,7 @@ def compare(
         raise DataError(f"only one of the two knows {', '.join(only)}; both must know the same classes")
     both, raw, image_sets = [first, second], [], []
     for saved in both:
-        with console.quiet() if image_sets else nullcontext():  # it says the same of the second
+        with quiet() if image_sets else nullcontext():  # it says the same of the second
             image_set, judged_by, left_out, note = _images(saved, settings, split, both)
         image_sets.append(image_set)
         raw.append(_in_classes(evaluate(saved.model(), image_set, saved.recipe), first.classes))
