@@ -6,7 +6,8 @@
 It writes one of the tables in resnet_course/training/planning, cell by cell; a cell that is there is not
 measured again. Every network is judged once, after its last epoch, on images of the test split, the same for
 all; the images that it learns from are drawn anew with every seed. The seconds are those of `fit` on decoded
-images with an empty home folder: trunk pass and epochs. They are kept of one kind of processor at a time.
+images with an empty home folder: trunk pass and epochs. They are of the processor that the table names; on
+another one only accuracies are added.
 With --table flowers (and --counts 50 350) the data are a folder of photographs, of which three of ten are
 kept back to judge by.
 """
@@ -66,8 +67,8 @@ def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path
     """Every cell that the table in `file` lacks."""
     table = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"rows": {}}
     table |= {"data": options.data_is, "weights": options.weights_are, "judged": len(test)}
-    if table.get("timed_on") != (here := f"{machine.processor()}, {machine.usable_cores()} cores"):
-        table |= {"timed_on": here, "seconds": {}}
+    here = f"{machine.processor()}, {machine.usable_cores()} cores"
+    timed = table.setdefault("timed_on", here) == here
     for count in options.counts:
         for seed in range(options.seeds):
             for name in options.strategies:
@@ -79,7 +80,7 @@ def _measure_all(options: Namespace, train: ImageSet, test: ImageSet, file: Path
                 if len(runs) <= seed:
                     accuracy, taken = _measure(options, name, train.per_class(count, seed), test, seed)
                     runs.append(accuracy)
-                    seconds.append(taken)
+                    seconds += [taken] if timed else []
                     print(name, count, seed, accuracy, taken, flush=True)
                     _write(table, file)
     _write(table, file)
