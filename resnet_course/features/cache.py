@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data.images import DataError, ImageSet
 from resnet_course.features.feature_set import FeatureSet, trunk_digest
-from resnet_course.features.store import CHUNK, TYPES, ArrayFile, FeatureFile, FeaturesError, MakeChunk
+from resnet_course.features.store import CHUNK, TYPES, ArrayFile, FeatureFile, FeaturesError
 from resnet_course.inputs.augmentations import AUGMENTATIONS
 from resnet_course.inputs.batches import augmented
 from resnet_course.inputs.transforms import to_input
@@ -75,7 +76,7 @@ def cache_features(
         shape = (count, len(image_set), *chunk(0, 0, one).shape[1:])
         file = FeatureFile(Path(home) / "features" / f"{key}.npy", shape, dtype)
         make_room(Path(home), Settings.from_env().cache_limit, 0 if file.is_whole() else file.size)
-        file.make(chunk, lambda part: _announce(file, chunk, part))
+        file.make(chunk, lambda part, first: _announce(file, part, first))
     return FeatureSet(
         file=ArrayFile(file.path),
         places=torch.arange(len(image_set)),
@@ -149,13 +150,16 @@ def _key(
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _announce(file: FeatureFile, chunk: MakeChunk, part: float) -> None:
-    """Say what will be written and how long it will take. part: of the work that is left, 0 to 1."""
+def _announce(file: FeatureFile, part: float, first: Callable[[], object]) -> None:
+    """Say what will be written and how long it will take.
+
+    part: of the work that is left, 0 to 1. first: does a chunk of it.
+    """
     views, images = file.shape[:2]
     chunks = part * views * images / min(CHUNK, images)
     time = "a moment"
     if chunks > 8:  # fewer take no longer than finding out how long they take
-        seconds = min(machine.seconds(lambda: chunk(0, 0), times=3, at_most=0.5))
+        seconds = min(machine.seconds(first, times=3, at_most=0.5))
         time = f"about {format_duration(chunks * seconds)}"
     what = f"{images:,} images" + (f" in {views} views" if views > 1 else "")
     begun = "" if part == 1 else f", {part:.0%} of it still to do"

@@ -30,6 +30,7 @@ DESCRIPTIONS = {"fp16": "<f2", "fp32": "<f4"}  # in numpy's words
 RESERVE = 2**28  # bytes that stay free on the disk
 
 MakeChunk = Callable[[int, int], Tensor]  # (view, first image) -> the features [images, h, w, C]
+Announce = Callable[[float, Callable[[], object]], object]
 
 
 class FeaturesError(CourseError, RuntimeError):
@@ -119,13 +120,14 @@ class FeatureFile:
         except FileNotFoundError:
             return False
 
-    def make(self, chunk: MakeChunk, announce: Callable[[float], object]) -> None:
+    def make(self, chunk: MakeChunk, announce: Announce) -> None:
         """Fill the file, unless it is whole; where an earlier call was stopped, go on from there.
 
         Of several processes that want the same file one makes it, and the others wait. If that one is killed,
         the next goes on from what it has done.
 
-        announce: is told which part of the work, 0 to 1, is left, before it begins.
+        announce: is told which part of the work, 0 to 1, is left, before it begins, and gets a function to
+            time, which does the first chunk of it.
         Raises FeaturesError if the disk is full, or a number is not finite.
         """
         if self.is_whole():
@@ -147,7 +149,7 @@ class FeatureFile:
                     say("Stopped. What is done is kept; the same call goes on from here.")
                 raise
 
-    def _make_part(self, chunk: MakeChunk, announce: Callable[[float], object]) -> None:
+    def _make_part(self, chunk: MakeChunk, announce: Announce) -> None:
         part = self.path.with_suffix(".part")
         part.touch()
         with part.open("r+b") as file:
@@ -157,18 +159,25 @@ class FeatureFile:
         put_in_place(part, self.path, self.is_whole)
 
     @keeping_stops()
-    def _fill(self, file: BinaryIO, chunk: MakeChunk, announce: Callable[[float], object]) -> None:
+    def _fill(self, file: BinaryIO, chunk: MakeChunk, announce: Announce) -> None:
         """Write what is missing into an open file."""
         done = os.fstat(file.fileno()).st_size
         if shutil.disk_usage(self.path.parent).free < self.size - done + RESERVE:
             raise self._no_room(done)
         chunks = list(self._chunks())
         left = [(view, start, begin) for view, start, begin, end in chunks if end > done]
-        announce(len(left) / len(chunks))
+        timed: dict[tuple[int, int], Tensor] = {}  # not computed again after it
+
+        def first() -> None:
+            view, start, _ = left[0]
+            timed[view, start] = chunk(view, start)
+
+        announce(len(left) / len(chunks), first)
         try:
             file.write(self.header)
             for view, start, begin in progress(left, description="features"):
-                numbers = chunk(view, start)
+                numbers = timed.pop((view, start), None)
+                numbers = chunk(view, start) if numbers is None else numbers
                 if not numbers.isfinite().all():
                     raise FeaturesError(
                         f"a feature is not a finite number in {self.dtype}; "
