@@ -52,6 +52,9 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     "with AMX laptop takes at most a 60th of the original's ten epochs": lambda r: (
         r["laptop_amx"]["minutes"] < r["original_steps_amx"]["original_minutes_computed"] / 60
     ),
+    "few with 50 pictures a class takes no longer than 40 steps of the original": lambda r: (
+        r["few"]["at_50"]["seconds"] < r["few"]["forty_original_steps_seconds"]
+    ),
     "laptop is more accurate than the original at its best": lambda r: (
         min(r[name]["test_accuracy_percent"] for name in ("laptop_avx2", "laptop_avx512", "laptop_amx"))
         > max(run["best_on_test_percent"] for name, run in r["original_run"].items() if name != "conditions")

@@ -98,8 +98,14 @@ def test_a_strategy_looks_more_often_at_few_images(name):
     epochs = [recipes.strategy(name, images).epochs for images in (100, 3_000, 45_000)]
     fixed = {"head": 1, "head at 96 pixels": 1, "laptop": LAPTOP.epochs, "full": FULL.epochs}
     fixed |= {"layer4 in two epochs": 2, "full, first phase": FULL_FIRST.epochs}
-    assert epochs == ([fixed[name]] * 3 if name in fixed else [8, 4, 2])
+    own = recipes.STRATEGIES[name].epochs
+    assert epochs == ([fixed[name]] * 3 if name in fixed else [own, 4, 2])
     assert recipes.strategy(name, 100).train_from == recipes.STRATEGIES[name].train_from
+
+
+def test_a_strategy_keeps_one_view_of_many_images():
+    for name, kept in (("few", (4, 4, 1)), ("layer4", (4, 2, 1)), ("all", (0, 0, 0))):
+        assert tuple(recipes.strategy(name, n).cached_views for n in (100, 3_000, 45_000)) == kept
 
 
 @pytest.mark.parametrize("name", recipes.STRATEGIES)
