@@ -528,7 +528,7 @@ def test_when_the_one_that_works_is_killed_the_one_that_waits_goes_on(tmp_path, 
         assert process.stdout.readline() == "one chunk is written\n"
         with ThreadPoolExecutor(1) as threads:
             file = FeatureFile(path, (1, 2 * store.CHUNK, 64, 64, 2), "fp16")
-            waiting = threads.submit(file.make, chunk, lambda part: None)
+            waiting = threads.submit(file.make, chunk, lambda part, first: None)
             assert waits.wait(60) and not starts
             process.kill()
             waiting.result(timeout=60)
