@@ -2,8 +2,8 @@
 
     uv run python benchmarks/ceiling.py --data … --weights … --data-is … --weights-are … --out DIR [--seed N]
 
-A processor takes hours for a seed. When it was stopped, the same command goes on after the last whole epoch
-in DIR. The test split is looked at only after the training is over.
+Two cores take more than an hour for a seed. When it was stopped, the same command goes on after the last
+whole epoch in DIR. The test split is looked at only after the training is over.
 """
 
 from __future__ import annotations
