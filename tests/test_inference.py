@@ -34,7 +34,7 @@ def moved_statistics(model: nn.Module) -> nn.Module:
 @pytest.fixture(params=[8, 64])
 def model(request):
     torch.manual_seed(0)
-    return moved_statistics(resnet18(10, request.param))
+    return FP32.place(moved_statistics(resnet18(10, request.param)))
 
 
 def kernels(network: nn.Module) -> int:
@@ -48,7 +48,7 @@ needs_kernels = pytest.mark.skipif(not inference._works("fp32"), reason="oneDNN'
 @pytest.mark.parametrize("size", [32, 33, 47, 64])
 @torch.inference_mode()
 def test_the_numbers_are_those_of_pytorch(model, size):
-    fast = for_inference(FP32.place(model), FP32)
+    fast = for_inference(model, FP32)
     assert kernels(fast) == (19 if model.width == 8 else 20)  # a narrow projection computes as before
     for images in (5, 1, 3):  # weights are ordered for the first batch, and serve others
         x = FP32.place(torch.randn(images, 3, size, size))
@@ -58,8 +58,20 @@ def test_the_numbers_are_those_of_pytorch(model, size):
 
 @needs_kernels
 @torch.inference_mode()
+def test_what_lies_contiguous_computes_in_pytorchs_way(model):
+    x = FP32.place(torch.randn(3, 3, 64, 64))
+    for layer4, count in ("contiguous", 15), (None, 20):
+        engine = replace(FP32, layer4_format=layer4)
+        with engine.hosting(model):
+            fast = for_inference(model, engine)
+            assert kernels(fast) == count - (model.width == 8)
+            torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+@torch.inference_mode()
 def test_resnet34_too():
-    model = moved_statistics(resnet34(10, 16))
+    model = FP32.place(moved_statistics(resnet34(10, 16)))
     fast, x = for_inference(model, FP32), torch.randn(2, 3, 40, 40)
     assert kernels(fast) == 36
     torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
@@ -142,7 +154,7 @@ class Reversed(BasicBlock):
     ids=["hook", "pre-hook", "another block", "parametrised", "another part"],
 )
 def test_what_is_not_plain_is_seen_and_evaluated_as_it_is(model, change, sets, monkeypatch):
-    assert is_plain(FP32.place(model))
+    assert is_plain(model)
     change(model)
     assert not is_plain(model) and on_frozen_trunk(freeze(model, "layer3"), "layer3", FP32) is model
     monkeypatch.setattr(predictions_module, "MANY", 0)
@@ -167,7 +179,7 @@ def test_a_step_on_a_frozen_trunk_has_the_gradients_of_the_whole_network(model, 
     engine = Engine("cpu", "fp32", layout)
     freeze(engine.place(model), train_from).train()
     learning = on_frozen_trunk(model, train_from, engine)
-    assert learning is not model and kernels(learning.trunk[0])
+    assert learning is not model and bool(kernels(learning.trunk[0])) == (layout == "channels_last")
     own = {id(parameter) for parameter in learning.parameters()}
     assert own == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     x, found = engine.place(torch.randn(8, 3, 96, 96)), []
@@ -193,7 +205,7 @@ def test_a_trunk_that_moves_is_not_taken_out(model):
 
 @torch.inference_mode()
 def test_fused_and_fast_agree_bit_by_bit_in_fp32():
-    model = moved_statistics(resnet18(10, 64))
+    model = FP32.place(moved_statistics(resnet18(10, 64)))
     x = FP32.place(torch.randn(4, 3, 64, 64))
     plain = FP32.place(fused(model))
-    torch.testing.assert_close(for_inference(FP32.place(model), FP32)(x), plain(x), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(for_inference(model, FP32)(x), plain(x), rtol=1e-6, atol=1e-6)

@@ -25,10 +25,11 @@ X86 = ("x86_64", "AMD64")  # as Linux and Windows name it; on other processors t
 def for_inference(network: nn.Module, engine: Engine) -> nn.Module:
     """A copy of a network, or of a part of one, that computes the same faster, in eval mode; it cannot learn.
 
-    BatchNorms are fused into the convolutions before them. On an x86 processor each convolution computes
-    together with the addition and the ReLU after it: oneDNN, which PyTorch uses for its convolutions, applies
-    both while the output is still in the cache. The weights are brought into the order in which it reads them
-    once, not in every call.
+    BatchNorms are fused into the convolutions before them. On an x86 processor each convolution of a part
+    that lies channels-last computes together with the addition and the ReLU after it: oneDNN, which PyTorch
+    uses for its convolutions, applies both while the output is still in the cache. The weights are brought
+    into the order in which it reads them once, not in every call. What the engine lays out contiguously is
+    faster in PyTorch's way (layer4 in fp32 with AVX-512: 128 maps of 8 × 8 in 0.10 s, in these kernels 0.15).
 
     network: on the engine's device. Of one that is not `is_plain` only the BatchNorms are fused.
     engine: how it is computed; call it within `engine.autocast()`, with inputs that `engine.place` returned.
@@ -40,9 +41,9 @@ def for_inference(network: nn.Module, engine: Engine) -> nn.Module:
     dtype = torch.bfloat16 if engine.precision == "bf16" else torch.float32
     for module in [*copy.modules()]:
         for name, child in module.named_children():
-            if isinstance(child, BasicBlock):
+            if isinstance(child, BasicBlock) and _is_channels_last(child.conv1):
                 setattr(module, name, _Block(child, dtype))
-        if [*module._modules][:3] == STEM:
+        if [*module._modules][:3] == STEM and _is_channels_last(module.conv1):
             module.conv1, module.relu = _Convolution(module.conv1, True, dtype), nn.Identity()
     return copy
 
@@ -132,6 +133,10 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """float [N, in_channels, H, W] → float [N, out_channels, H / stride, W / stride]."""
         return self.conv2(self.conv1(x), x if self.downsample is None else self.downsample(x))
+
+
+def _is_channels_last(convolution: nn.Conv2d) -> bool:
+    return not convolution.weight.is_contiguous()
 
 
 @functools.cache
