@@ -50,10 +50,26 @@ needs_kernels = pytest.mark.skipif(not inference._works("fp32"), reason="oneDNN'
 def test_the_numbers_are_those_of_pytorch(model, size):
     fast = for_inference(model, FP32)
     assert kernels(fast) == (19 if model.width == 8 else 20)  # a narrow projection computes as before
-    for images in (5, 1, 3):  # weights are ordered for the first batch, and serve others
+    for images in (5, 1, 1, 3):  # the weights are ordered anew for a single one
         x = FP32.place(torch.randn(images, 3, size, size))
         torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(fast(x.contiguous()), model(x), rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+@torch.inference_mode()
+def test_weights_are_ordered_once_for_one_image_and_once_for_many(model, monkeypatch):
+    ordered, order = [], inference._Convolution._order_weights
+    monkeypatch.setattr(
+        inference._Convolution,
+        "_order_weights",
+        lambda self, shape: (ordered.append((shape[0], shape[-1])), order(self, shape)),
+    )
+    fast = for_inference(trunk_of(model, "layer1"), FP32)
+    for images, size in ((4, 32), (4, 32), (3, 32), (1, 32), (1, 32), (2, 32), (2, 64)):
+        x = FP32.place(torch.randn(images, 3, size, size))
+        torch.testing.assert_close(fast(x), trunk_of(model, "layer1")(x), rtol=1e-4, atol=1e-4)
+    assert ordered == [(4, 32), (1, 32), (2, 32), (2, 64)]
 
 
 @needs_kernels
