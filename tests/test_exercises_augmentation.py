@@ -223,6 +223,7 @@ FOLDS = {
     ORDER.replace("torch.randperm(len(names), generator=generator).tolist()", "range(len(names))")
     + DEAL
     + EACH: "Another generator gives the same folds",
+    ORDER.replace("sorted", "list") + DEAL + EACH: "another order at each start of Python",
     ORDER + DEAL + "return torch.tensor(list(fold.values()))": "one fold a picture",
     ORDER + DEAL + EACH.removeprefix("return "): "Is a return missing?",
 }
@@ -235,5 +236,7 @@ def test_q6_names_the_mistake(body, message, said):
 
 
 @pytest.mark.parametrize("end", [EACH, "return [fold[group] for group in groups]"])
-def test_q6_takes_every_right_way(end, said):
-    assert said(ex.q6, function("groups, k, generator", ORDER + DEAL + end)).startswith("✓")
+@pytest.mark.parametrize("names", ["sorted(set(groups))", "list(dict.fromkeys(groups))"])
+def test_q6_takes_every_right_way(names, end, said):
+    body = ORDER.replace("sorted(set(groups))", names) + DEAL + end
+    assert said(ex.q6, function("groups, k, generator", body)).startswith("✓")

@@ -518,13 +518,22 @@ q5 = Exercise(
 # 6: folds by group
 
 
+class AtStart(str):
+    """A text whose hash is another at each start of Python, as that of every text is."""
+
+    start = 0
+
+    def __hash__(self) -> int:
+        return hash((str(self), AtStart.start))
+
+
 def check_folds(answer: Callable[..., Tensor]) -> None:
     """Look at folds of groups of uneven size: whole groups, even folds, drawn with the generator."""
     must_be_function(answer, "ex.q6.check(folds_of)")
     names = [f"day {day}" for day in range(23) for _ in range(1 + day % 7)]
     groups = [names[place] for place in torch.randperm(len(names)).tolist()]
 
-    def drawn(seed: int) -> Tensor:
+    def drawn(seed: int, groups: list[str] = groups) -> Tensor:
         found = answer(list(groups), 4, torch.Generator().manual_seed(seed))
         return torch.as_tensor(found) if isinstance(found, list | tuple | np.ndarray) else found
 
@@ -550,11 +559,12 @@ def check_folds(answer: Callable[..., Tensor]) -> None:
             "order, modulo k), so that the folds are even."
         )
     if not torch.equal(found, drawn(0)):
-        raise Mistake(
-            "Two calls with the same generator differ. Draw with it: torch.randperm(…, generator=generator)."
-        )
+        raise Mistake("Two calls with the same generator differ: torch.randperm(n, generator=generator).")
     if torch.equal(found, drawn(1)):
         raise Mistake("Another generator gives the same folds. Put the groups into a random order first.")
+    AtStart.start += 1
+    if not torch.equal(found, drawn(0, [AtStart(group) for group in groups])):
+        raise Mistake("A set has another order at each start of Python. Sort it: sorted(set(groups)).")
 
 
 q6 = Exercise(
