@@ -76,14 +76,6 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
         if kind.startswith("convolutions_")
         for name in ("layer4_at_96", "layer3_at_128")
     ),
-    "one kernel for a convolution and what follows it is nowhere slower": lambda r: all(
-        found["ratio"] < 1.02
-        for kind, record in r.items()
-        if kind.startswith("inference_")
-        for moment in ("idle", "beside_another_program")
-        for found in record[moment].values()
-        if isinstance(found, dict)
-    ),
     "no saving of the waterfall costs more accuracy than two runs of the same training differ": lambda r: all(
         before - after <= r["savings"]["largest_spread_points"]
         for before, after in pairwise(r["savings"]["mean_percent"].values())

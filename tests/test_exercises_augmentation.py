@@ -236,7 +236,9 @@ def test_q6_names_the_mistake(body, message, said):
 
 
 @pytest.mark.parametrize("end", [EACH, "return [fold[group] for group in groups]"])
-@pytest.mark.parametrize("names", ["sorted(set(groups))", "list(dict.fromkeys(groups))"])
+@pytest.mark.parametrize(
+    "names", ["sorted(set(groups))", "list(dict.fromkeys(groups))", "np.unique(groups).tolist()"]
+)
 def test_q6_takes_every_right_way(names, end, said):
     body = ORDER.replace("sorted(set(groups))", names) + DEAL + end
     assert said(ex.q6, function("groups, k, generator", body)).startswith("✓")

@@ -127,8 +127,7 @@ def test_prediction_keeps_to_the_threads_that_the_process_may_use(saved, monkeyp
     torch.set_num_threads(2)
     try:
         classifier = Classifier.load(saved)
-        for network in (classifier.network, classifier.model):  # of the second, `predict_many` makes a copy
-            network.conv1.register_forward_pre_hook(lambda *_: used.append(torch.get_num_threads()))
+        classifier.network.conv1.register_forward_pre_hook(lambda *_: used.append(torch.get_num_threads()))
         answers = classifier.predict_many([pixels(32, 32, seed) for seed in range(4)], batch_size=2)
         next(answers)
         assert torch.get_num_threads() == 2, "between the answers the threads are the caller's"

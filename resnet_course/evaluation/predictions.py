@@ -18,13 +18,8 @@ from resnet_course.data.images import LabelledSet
 from resnet_course.evaluation.calibration import reliability
 from resnet_course.features import network_for
 from resnet_course.inputs.batches import count_batches, view_batches
-from resnet_course.machine import Engine
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import eval_mode
-
-# Pixels from which a faster copy of the network is worth the tenth of a second that it takes to make: idle it
-# saves 2 to 8 of 100, beside another program 15 to 25.
-MANY = 1024 * 128**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,23 +113,14 @@ def evaluate(model: nn.Module, labelled_set: LabelledSet, recipe: Recipe) -> Pre
     """
     if not len(labelled_set):
         raise ArgumentError(f"{labelled_set.name} has no images to evaluate on")
-    engine = machine.choose(recipe, labelled_set.kind)
+    network, engine = network_for(model, labelled_set), machine.choose(recipe, labelled_set.kind)
     total = count_batches(len(labelled_set), recipe, train=False)
     logits = []
     with engine.hosting(model), torch.inference_mode(), eval_mode(model), engine.computing():
-        network = _network(model, labelled_set, recipe, engine)
         for views in progress(view_batches(labelled_set, recipe), total=total, description="evaluating"):
             with engine.autocast():
                 logits.append(mean_logits(network, map(engine.place, views)).cpu())
     return Predictions(torch.cat(logits), labelled_set.labels, labelled_set.classes, labelled_set.name)
-
-
-def _network(model: nn.Module, labelled_set: LabelledSet, recipe: Recipe, engine: Engine) -> nn.Module:
-    """What takes the set's batches; of many images a copy that is faster, where the recipe leaves it open."""
-    network = network_for(model, labelled_set)
-    pixels = recipe.test_views * len(labelled_set) * recipe.image_size**2
-    wanted = engine.device == "cpu" and recipe.memory_format == "auto" and pixels >= MANY
-    return machine.for_inference(network, engine) if wanted and machine.is_plain(network) else network
 
 
 def mean_logits(network: nn.Module, views: Iterable[Tensor]) -> Tensor:

@@ -25,9 +25,9 @@ from resnet_course.inputs.transforms import to_input
 from resnet_course.inputs.views import views_of
 from resnet_course.recipes import Recipe
 from resnet_course.settings import Settings
-from resnet_course.transfer import is_frozen, trunk_of
+from resnet_course.transfer import fused, is_frozen, trunk_of
 
-FORMAT = 5  # a higher number makes every older file a stranger
+FORMAT = 4  # a higher number makes every older file a stranger
 # Images in the trunk at once. The first layers' maps of 128 of them take twice the memory and are no faster:
 # with `laptop`, two cores, 543 ms for 541 (AVX-512, fp32), 764 for 750 (the same, bf16), 899 for 895 (AVX2).
 TOGETHER = 64
@@ -62,7 +62,7 @@ def cache_features(
     digest = trunk_digest(model, recipe.train_from)
     key = _key(image_set, recipe, views, dtype, digest, engine.precision)
     with engine.hosting(model), engine.computing():
-        trunk = machine.for_inference(trunk_of(model, recipe.train_from), engine)
+        trunk = fused(trunk_of(model, recipe.train_from))
 
         @torch.inference_mode()
         def chunk(view: int, start: int, images: ImageSet = image_set) -> Tensor:

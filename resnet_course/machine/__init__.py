@@ -4,7 +4,6 @@ from resnet_course.machine.convolutions import Convolutions
 from resnet_course.machine.devices import DeviceError, device
 from resnet_course.machine.engine import Engine
 from resnet_course.machine.estimates import Cost, costs, estimate, scaled
-from resnet_course.machine.inference import for_inference, is_plain, on_frozen_trunk
 from resnet_course.machine.limits import memory_free, processor, threads_here, usable_cores
 from resnet_course.machine.memory import keeping_memory
 from resnet_course.machine.probing import (
@@ -34,14 +33,11 @@ __all__ = [
     "device",
     "environment",
     "estimate",
-    "for_inference",
     "forget",
-    "is_plain",
     "keeping_memory",
     "measure_limits",
     "memory_free",
     "needs_retuning",
-    "on_frozen_trunk",
     "precisions_to_try",
     "prediction_share",
     "probe",

@@ -68,7 +68,7 @@ class Engine:
             layout = self.layer4_format if part is layer4 else self.memory_format
             part.to(self.device, memory_format=FORMATS[layout])
         if not _hooks(layer4):
-            layer4.register_forward_pre_hook(to_layout)
+            layer4.register_forward_pre_hook(_in_the_layout_of_its_weights)
         return module_or_tensor
 
     @contextlib.contextmanager
@@ -153,13 +153,11 @@ def _bring_back(tensor: Tensor, device: torch.device, stride: tuple[int, ...]) -
 def _hooks(layer4: nn.Module) -> list[int]:
     """The numbers of those of its hooks that change the layout of its input."""
     hooks = layer4._forward_pre_hooks.items()
-    return [number for number, hook in hooks if hook is to_layout]
+    return [number for number, hook in hooks if hook is _in_the_layout_of_its_weights]
 
 
-def to_layout(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+def _in_the_layout_of_its_weights(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     """The input of a module as its convolutions want it; of two layouts they would compute in the slower."""
-    weight = next(module.parameters(), None)
-    if weight is None:  # a copy for inference, which needs no layout
-        return inputs
+    weight = next(module.parameters())
     layout = torch.contiguous_format if weight.is_contiguous() else torch.channels_last
     return (inputs[0].contiguous(memory_format=layout),)

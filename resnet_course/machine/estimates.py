@@ -18,14 +18,13 @@ from resnet_course.data.images import ImageSet
 from resnet_course.inputs.batches import eval_batches
 from resnet_course.machine.distributed import world_size
 from resnet_course.machine.engine import Engine
-from resnet_course.machine.inference import for_inference, on_frozen_trunk
 from resnet_course.machine.operations import operations
 from resnet_course.machine.probing import choose, precisions_to_try
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned_in_any_precision
 from resnet_course.recipes import OPTIMIZERS, Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
-from resnet_course.transfer import freeze, split_at, trunk_of
+from resnet_course.transfer import freeze, fused, split_at, trunk_of
 
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
 A_STEP = 0.3  # seconds of the step that is measured: on AMX one of 16 images took 1.4 times as long for each
@@ -158,19 +157,18 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
 
     once, trunk_operations, trunk_precision = 0.0, 0, engine.precision
     if recipe.cached_views:
-        trunk, network = trunk_of(model, recipe.train_from), split_at(model, recipe.train_from)[1]
-        trunk_operations = operations(engine.place(trunk), engine.place(batch(1)))
-        trunk = for_inference(trunk, engine)
+        trunk, network = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
         once = _forward(trunk, engine, functools.partial(batch, count)) / count
-        with torch.no_grad(), engine.autocast():
-            features = trunk(engine.place(batch(count))).float()
+        trunk_operations = operations(trunk, engine.place(batch(1)))
+        with torch.no_grad():
+            features = engine.place(trunk)(engine.place(batch(count)))
         engine, batch = (
             choose(recipe, "features"),
             lambda count: features[torch.arange(count) % len(features)],
         )
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
         engine = _tuned(engine, recipe, network, batch(1), images, tuning_at_most)
-    gradients, update, forward = _learning(recipe, network, engine, batch, count, most)
+    gradients, update, forward = _learning(network, engine, batch, count, most)
     return Cost(
         recipe=recipe,
         precision=engine.precision,
@@ -214,12 +212,7 @@ def _forward(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) ->
 
 
 def _learning(
-    recipe: Recipe,
-    network: nn.Module,
-    engine: Engine,
-    batch: Callable[[int], Tensor],
-    count: int,
-    most: int,
+    network: nn.Module, engine: Engine, batch: Callable[[int], Tensor], count: int, most: int
 ) -> tuple[float, float, float]:
     """Seconds for the gradients of an image, for the optimiser to change the weights, to validate an image.
 
@@ -227,11 +220,6 @@ def _learning(
     The second number does not grow with the batch; it is 0 where there was no time for it.
     """
     engine.place(network).train()
-    learner, computer = network, network
-    if recipe.memory_format == "auto":  # as `fit` and `evaluate` do
-        computer = for_inference(network, engine)
-        if not recipe.cached_views:
-            learner = on_frozen_trunk(network, recipe.train_from, engine)
     # Before the clock starts, because the first optimiser of a process imports PyTorch's compiler.
     optimizer = OPTIMIZERS["adamw"]([{"params": [p for p in network.parameters() if p.requires_grad]}], 0.0)
     until, update = perf_counter() + FOR_A_PHASE, 0.0
@@ -243,7 +231,7 @@ def _learning(
         def gradients() -> None:
             optimizer.zero_grad()
             with way.autocast():
-                logits = learner(engine.place(batch(count)))
+                logits = network(engine.place(batch(count)))
             F.cross_entropy(logits.float(), labels).backward()
 
         return gradients
@@ -263,5 +251,5 @@ def _learning(
             update = statistics.median(seconds(optimizer.step, times=3, at_most=AT_MOST / 4))
     forward = step / 3
     if perf_counter() < until:
-        forward = _forward(computer, engine.for_batches_of(count), functools.partial(batch, count))
+        forward = _forward(network, engine.for_batches_of(count), functools.partial(batch, count))
     return step / count, update, forward / count

@@ -21,6 +21,7 @@ from resnet_course.inputs import to_input, views_of
 from resnet_course.settings import Settings
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
+from resnet_course.transfer import fused
 
 UNKNOWN = "unknown"  # the label of an image whose class is not probable enough
 MANY = 300  # images in one call that make up for the time of a probe
@@ -54,7 +55,7 @@ class Classifier:
         # One image is too little work for the choice of precision to matter: no probe, and exact.
         self.engine = machine.Engine(device, "fp32", "channels_last")
         self.model = self.engine.place(checkpoint.model())
-        self.network = machine.for_inference(self.model, self.engine)
+        self.network = self.engine.place(fused(self.model))  # the same, with less to compute
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Classifier:
@@ -105,7 +106,7 @@ class Classifier:
         network, engine = self.network, self.engine
         if length_hint(images) >= MANY:
             engine = machine.choose(self.recipe)
-            network = machine.for_inference(engine.place(copy.deepcopy(self.model)), engine)
+            network = engine.place(copy.deepcopy(network))
         rest = iter(images)
         while batch := list(itertools.islice(rest, batch_size)):
             found = [self._square_or_error(image) for image in batch]

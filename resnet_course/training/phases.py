@@ -145,7 +145,7 @@ def entered_phase(
             val=val.subset(distributed.shard(torch.arange(len(val)))),
             cross_validated=estimate,
             model=model,
-            network=distributed.data_parallel(_learning(model, train, recipe, engine)),
+            network=distributed.data_parallel(network_for(model, train)),
             engine=engine,
             optimizer=make_optimizer(model, recipe),
             average=WeightAverage(model, recipe.average, recipe.head == "linear_probe"),
@@ -204,14 +204,6 @@ def _tuned(
     image, _ = next(eval_batches(train.subset(torch.arange(1)), recipe))
     steps = recipe.epochs * (len(train) // recipe.batch_size)
     return machine.tuned_in_any_precision(engine, precisions, network, image, _batch(recipe), steps)
-
-
-def _learning(model: nn.Module, train: LabelledSet, recipe: Recipe, engine: Engine) -> nn.Module:
-    """What takes the training batches; what is frozen computes faster, unless the recipe demands a layout."""
-    network = network_for(model, train)
-    if train.kind == "features" or recipe.memory_format != "auto":
-        return network
-    return machine.on_frozen_trunk(network, recipe.train_from, engine)
 
 
 def _batch(recipe: Recipe) -> int:
