@@ -223,7 +223,7 @@ FOLDS = {
     ORDER.replace("torch.randperm(len(names), generator=generator).tolist()", "range(len(names))")
     + DEAL
     + EACH: "Another generator gives the same folds",
-    ORDER.replace("sorted", "list") + DEAL + EACH: "another order at each start of Python",
+    ORDER.replace("sorted", "list") + DEAL + EACH: "differ from start to start of Python",
     ORDER + DEAL + "return torch.tensor(list(fold.values()))": "one fold a picture",
     ORDER + DEAL + EACH.removeprefix("return "): "Is a return missing?",
 }

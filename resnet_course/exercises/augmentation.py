@@ -550,12 +550,17 @@ def check_folds(answer: Callable[..., Tensor]) -> None:
             "order, modulo k), so that the folds are even."
         )
     if not torch.equal(found, drawn(0)):
-        raise Mistake("Two calls with the same generator differ: torch.randperm(n, generator=generator).")
+        raise Mistake(
+            "Two calls with the same generator differ. Draw with it: torch.randperm(…, generator=generator)."
+        )
     if torch.equal(found, drawn(1)):
         raise Mistake("Another generator gives the same folds. Put the groups into a random order first.")
     # Other texts in the same order: as at another start of Python, their hashes are others.
     if not torch.equal(found, drawn(0, [f"{group} " for group in groups])):
-        raise Mistake("A set has another order at each start of Python. Sort it: sorted(set(groups)).")
+        raise Mistake(
+            "With the same generator the folds would differ from start to start of Python: a set has another "
+            "order at each start. Sort it: sorted(set(groups))."
+        )
 
 
 q6 = Exercise(
