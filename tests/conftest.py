@@ -34,6 +34,21 @@ def sets():
 
 
 @pytest.fixture
+def int8(monkeypatch):
+    """A machine that computes frozen trunks in int8; elsewhere than on x86 the test is skipped."""
+    import platform
+
+    from resnet_course.machine import gains, probing
+
+    if platform.machine() not in gains.X86:
+        pytest.skip("int8 is for x86 processors alone")
+    way = ("fp32", "channels_last")
+    found = probing.Probe(1, 2**33, {way: 1.0}, {1: 1.0}, 1, {way: 1.0}, bf16_gain=0.1, int8_gain=3.0)
+    monkeypatch.setattr(probing, "probe", lambda: found)
+    monkeypatch.setenv("RESNET_COURSE_DEVICE", "cpu")
+
+
+@pytest.fixture
 def quick_doctor(monkeypatch):
     """What `doctor` would measure for many seconds, tested elsewhere: 270 seconds for every recipe."""
     from resnet_course.machine import Limits

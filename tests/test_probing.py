@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_course import machine
-from resnet_course.machine import distributed, limits, probing, timing
+from resnet_course.machine import distributed, gains, limits, probing, timing
 from resnet_course.recipes import LAPTOP, ORIGINAL, PLAIN, REDUCED
 
 LAYOUTS = ("channels_last", "contiguous")
@@ -33,11 +33,12 @@ def new_probe():
 class Machine:
     """A machine on which each step takes as long as the test says, by a clock that only steps move."""
 
-    def __init__(self, monkeypatch, seconds, cores=4, bf16_gain=2.0):
+    def __init__(self, monkeypatch, seconds, cores=4, bf16_gain=2.0, int8_gain=0.0):
         self.now, self.seconds, self.steps = 1000.0, seconds, []
         monkeypatch.setattr(timing, "perf_counter", lambda: self.now)
         monkeypatch.setattr(timing.StepTimer, "step", lambda _, kind, engine: lambda: self.take(kind, engine))
-        monkeypatch.setattr(probing, "_bf16_gain", lambda on: bf16_gain)
+        monkeypatch.setattr(gains, "bf16_gain", lambda on: bf16_gain)
+        monkeypatch.setattr(gains, "int8_gain", lambda on, precisions: int8_gain)
         monkeypatch.setattr(limits, "usable_cores", lambda: cores)
         monkeypatch.setenv("RESNET_COURSE_DEVICE", "cpu")
 
@@ -145,12 +146,65 @@ def test_the_small_convolution_is_small_on_one_thread_and_learns(monkeypatch):
         seen.append((torch.get_num_threads(), counter.get_total_flops()))
         return [0.001 * len(seen)]  # first fp32, then bf16
 
-    monkeypatch.setattr(probing, "seconds", seconds)
-    assert probing._bf16_gain("cpu") == 0.5
+    monkeypatch.setattr(gains, "seconds", seconds)
+    assert gains.bf16_gain("cpu") == 0.5
     one_way = 2 * 4 * 64 * 64 * 9 * 16 * 16
     assert seen == [(1, 2 * one_way)] * 2, "the output, and the gradient of the weights"
     assert one_way < 100e6
-    assert probing._bf16_gain("cuda") == 1 and len(seen) == 2, "a GPU is not asked"
+    assert gains.bf16_gain("cuda") == 1 and len(seen) == 2, "a GPU is not asked"
+
+
+@pytest.mark.parametrize(("gain", "precision"), [(0.0, "bf16"), (1.2, "bf16"), (1.3, "int8"), (4.0, "int8")])
+def test_a_frozen_trunk_is_computed_in_int8_where_that_is_clearly_ahead(
+    monkeypatch, new_probe, gain, precision
+):
+    Machine(monkeypatch, quick, int8_gain=gain)
+    assert machine.choose(LAPTOP, "trunk").precision == precision
+    assert ("a frozen trunk in int8" in str(machine.probe())) == (gain > 0)
+    assert machine.choose(LAPTOP).precision == machine.choose(LAPTOP, "features").precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    "demand", [{"precision": "fp32"}, {"precision": "bf16"}, {"memory_format": "contiguous"}]
+)
+def test_what_a_recipe_demands_a_trunk_gets(monkeypatch, new_probe, demand):
+    Machine(monkeypatch, quick, int8_gain=4.0)
+    recipe = replace(LAPTOP, **demand)
+    assert machine.choose(recipe, "trunk") == machine.choose(recipe)
+    assert machine.choose(REDUCED, "trunk").precision == machine.choose(ORIGINAL, "trunk").precision == "fp32"
+
+
+def test_int8_is_not_tried_where_its_kernels_are_not_known(monkeypatch):
+    monkeypatch.setattr(gains, "quantized", lambda *_: pytest.fail("tried"))
+    assert gains.int8_gain("cuda", ("fp32",)) == 0
+    monkeypatch.setattr(gains.platform, "machine", lambda: "arm64")
+    assert gains.int8_gain("cpu", ("fp32",)) == 0
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, NotImplementedError, TypeError])
+def test_int8_is_left_out_where_its_kernels_are_missing(monkeypatch, error):
+    def missing(*_):
+        raise error("no such kernel")
+
+    monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(gains, "quantized", missing)
+    assert gains.int8_gain("cpu", ("fp32",)) == 0
+    monkeypatch.setattr(
+        gains, "quantized", lambda trunk, images: trunk
+    )  # what they compute is something else
+    assert gains.int8_gain("cpu", ("fp32",)) == 0
+
+
+def test_the_gain_of_int8_is_against_the_fastest_other_precision(monkeypatch):
+    times = iter([[0.003, 0.002], [0.009, 0.008], [0.005, 0.006]])  # int8, fp32, bf16
+    monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(gains, "quantized", lambda trunk, images: lambda images: images)
+    monkeypatch.setattr(gains, "seconds", lambda step, **options: (step(), next(times))[1])
+    assert gains.int8_gain("cpu", ("fp32", "bf16")) == pytest.approx(2.5)
+
+
+def test_int8_is_tried_on_x86(int8):
+    assert gains.int8_gain("cpu", ("fp32",)) > 0
 
 
 def test_a_probe_uses_no_more_threads_than_the_environment_allows(monkeypatch, new_probe):

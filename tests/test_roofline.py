@@ -56,13 +56,24 @@ def test_the_limits_are_those_of_a_product_and_a_copy(monkeypatch):
     monkeypatch.setattr(roofline, "BYTES", 2**20)
     times = iter([[0.002, 0.001], [0.0005]])
     monkeypatch.setattr(roofline, "seconds", lambda step, **options: (step(), next(times))[1])
-    monkeypatch.setattr(
-        roofline, "probe", lambda: machine.Probe(1, 1, {("fp32", "contiguous"): 1.0}, {1: 1.0}, 1, {}, 0.2)
-    )
+    slow_in_bf16 = machine.Probe(1, 1, {("fp32", "contiguous"): 1.0}, {1: 1.0}, 1, {}, 0.2)
+    monkeypatch.setattr(roofline, "probe", lambda: slow_in_bf16)
     found = machine.measure_limits(REDUCED)
     assert found.gigaflops == {"fp32": pytest.approx(2 * 256**3 / 0.001 / 1e9)}, "bf16 is slow: not tried"
     assert found.gigabytes == pytest.approx(2 * 2**20 / 0.0005 / 1e9)
     assert "GFLOP/s in fp32" in str(found) and "bf16" not in str(found)
+
+
+def test_the_limit_of_int8_is_measured_where_a_trunk_is_computed_in_it(monkeypatch, int8):
+    monkeypatch.setattr(roofline, "SIDE", 256)
+    monkeypatch.setattr(roofline, "BYTES", 2**20)
+    times = iter([[0.001], [0.00025], [0.0005]])
+    monkeypatch.setattr(roofline, "seconds", lambda step, **options: (step(), next(times))[1])
+    slow_in_bf16 = machine.Probe(1, 1, {("fp32", "contiguous"): 1.0}, {1: 1.0}, 1, {}, 0.2)
+    monkeypatch.setattr(roofline, "probe", lambda: slow_in_bf16)
+    found = machine.measure_limits(LAPTOP)
+    assert found.gigaflops["int8"] == pytest.approx(4 * found.gigaflops["fp32"])
+    assert "134 GOP/s in int8" in str(found)
 
 
 def test_shares_set_the_work_against_the_limit_of_its_precision():

@@ -24,7 +24,7 @@ from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned_in_any_precision
 from resnet_course.recipes import OPTIMIZERS, Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
-from resnet_course.transfer import freeze, fused, split_at, trunk_of
+from resnet_course.transfer import freeze, fused, quantized, split_at, trunk_of
 
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
 A_STEP = 0.3  # seconds of the step that is measured: on AMX one of 16 images took 1.4 times as long for each
@@ -149,7 +149,7 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
     most = min(recipe.batch_size, max(2, images))
     count = min(most, max(2, PIXELS // recipe.image_size**2))
     noise = torch.randint(0, 256, (most, 3, 32, 32), dtype=torch.uint8)
-    engine, network = choose(recipe), model
+    engine, network = choose(recipe, "trunk" if recipe.cached_views else "images"), model
 
     def batch(count: int) -> Tensor:
         some = ImageSet(noise[:count], torch.zeros(count, dtype=torch.int64), ("any",), "noise")
@@ -157,11 +157,16 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
 
     once, trunk_operations, trunk_precision = 0.0, 0, engine.precision
     if recipe.cached_views:
-        trunk, network = fused(trunk_of(model, recipe.train_from)), split_at(model, recipe.train_from)[1]
-        once = _forward(trunk, engine, functools.partial(batch, count)) / count
-        trunk_operations = operations(trunk, engine.place(batch(1)))
+        trunk, network = (
+            engine.place(trunk_of(model, recipe.train_from)),
+            split_at(model, recipe.train_from)[1],
+        )
+        inputs = engine.place(batch(count))
+        frozen = quantized(trunk, inputs) if engine.precision == "int8" else fused(trunk)
+        once = _forward(frozen, engine, functools.partial(batch, count)) / count
+        trunk_operations = operations(trunk, inputs[:1])
         with torch.no_grad():
-            features = engine.place(trunk)(engine.place(batch(count)))
+            features = frozen(inputs)
         engine, batch = (
             choose(recipe, "features"),
             lambda count: features[torch.arange(count) % len(features)],
@@ -198,9 +203,8 @@ def _network(width: int) -> ResNet:
     return resnet18(10, width)
 
 
-def _forward(network: nn.Module, engine: Engine, batch: Callable[[], Tensor]) -> float:
-    """Seconds to send a batch through, without gradients."""
-    engine.place(network).eval()
+def _forward(network: Callable[[Tensor], Tensor], engine: Engine, batch: Callable[[], Tensor]) -> float:
+    """Seconds to send a batch through, without gradients. network: in eval mode, where the engine is."""
 
     @torch.inference_mode()
     def step() -> None:
@@ -251,5 +255,5 @@ def _learning(
             update = statistics.median(seconds(optimizer.step, times=3, at_most=AT_MOST / 4))
     forward = step / 3
     if perf_counter() < until:
-        forward = _forward(network, engine.for_batches_of(count), functools.partial(batch, count))
+        forward = _forward(network.eval(), engine.for_batches_of(count), functools.partial(batch, count))
     return step / count, update, forward / count

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
-from torch import nn
 
 from resnet_course.common.console import say
 from resnet_course.common.seeding import seeded
-from resnet_course.machine import devices, distributed, tuning
+from resnet_course.machine import devices, distributed, gains, tuning
 from resnet_course.machine.engine import FORMATS, Engine
 from resnet_course.machine.limits import memory_free, threads_here
 from resnet_course.machine.memory import keeping_memory
-from resnet_course.machine.timing import OPERATIONS, SECONDS, StepTimer, Way, batch_size, seconds
+from resnet_course.machine.timing import OPERATIONS, SECONDS, StepTimer, Way, batch_size
 from resnet_course.settings import Settings
 
-KINDS = ("images", "features")
+KINDS = ("images", "features")  # what is timed; a frozen trunk is small steps of its own
 ROUNDS, THREAD_ROUNDS = 4, 2  # of one step of every candidate in turn, so that a busy moment hits all
-SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf16 is slow
 SLOW = 1.5  # times as long as in fp32: 4 and more if bf16 is emulated, 1.6 on a Xeon with AVX-512 but no AMX
 # Times as fast as in bf16 that fp32 has to be, where bf16 is not slow. The probe's small steps show less of
 # the gain than large ones, so noise could hide it: on AMX 1.3 to 1.7 times, for 2.1 of a trunk pass.
 AHEAD = 1.25
+INT8_AHEAD = 1.25  # times as fast as the other precisions, from which a frozen trunk computes in int8
 SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
 LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again, the convolutions too, is a tenth at most
 
@@ -56,6 +55,8 @@ class Probe:
     features: milliseconds of one step on features, by (precision, memory format).
     bf16_gain: how many times as fast as in fp32 a small convolution is in bf16, forward and backward. Where
         that says that bf16 is slow here, nothing else was tried in it.
+    int8_gain: how many times as fast as in the best other precision a small frozen trunk is in int8; 0 where
+        it cannot be computed so.
     """
 
     cores: int
@@ -65,6 +66,7 @@ class Probe:
     operations: int
     features: dict[tuple[str, str], float]
     bf16_gain: float = 1.0
+    int8_gain: float = 0.0
 
     @property
     def fastest(self) -> tuple[str, str]:
@@ -102,10 +104,11 @@ class Probe:
             why = slow if self.bf16_is_slow else "there was no time"
             speeds += f" (bf16 was not tried: {why})"
         fastest, gain = self.fastest, self.channels_last_gain(self.fastest[0])
+        frozen = f"; a frozen trunk in int8: {self.int8_gain:.1f} times as fast" if self.int8_gain else ""
         layouts = f"channels-last is {gain:.2f} times as fast as contiguous in {fastest[0]}; " if gain else ""
         return (
             f"{self.cores} usable cores, {self.memory_free / 1e9:.1f} GB of memory free; {speeds}; {layouts}"
-            f"fastest: {fastest[0]}, {fastest[1].replace('_', '-')}, threads: {self.threads}"
+            f"fastest: {fastest[0]}, {fastest[1].replace('_', '-')}, threads: {self.threads}{frozen}"
         )
 
 
@@ -133,7 +136,7 @@ def _measure() -> Probe:
     say("Measuring this machine for two seconds …")
     with _undisturbed():
         timer, on = StepTimer(), devices.device()
-        gain = _bf16_gain(on)
+        gain = gains.bf16_gain(on)
         timer.time(
             [("images", Engine(on, "fp32", "channels_last", n)) for n in _thread_counts(on)], THREAD_ROUNDS
         )
@@ -142,6 +145,7 @@ def _measure() -> Probe:
         precisions = ("fp32", "bf16") if gain > 1 / SLOW else ("fp32",)
         engines = [Engine(on, precision, layout, threads) for precision in precisions for layout in FORMATS]
         timer.time([(kind, engine) for kind in KINDS for engine in engines], ROUNDS)
+        in_int8 = gains.int8_gain(on, precisions)
     return Probe(
         cores=threads_here(),
         memory_free=memory_free(),
@@ -150,6 +154,7 @@ def _measure() -> Probe:
         operations=OPERATIONS * batch_size(on),
         features=timer.by_way("features", threads),
         bf16_gain=gain,
+        int8_gain=in_int8,
     )
 
 
@@ -163,8 +168,14 @@ def forget() -> None:
 def choose(demands: Demands, kind: str = "images") -> Engine:
     """The engine for a recipe: what it demands, and by measurement where it says "auto".
 
-    kind: "images" or "features", that which it will compute.
+    kind: what it will compute: "images" or "features", or "trunk", the features of a frozen trunk that
+        `transfer.is_quantizable`. That is done in int8 where it is fastest and the recipe leaves it open.
     """
+    if kind == "trunk":
+        engine, free = choose(demands), demands.precision == demands.memory_format == "auto"
+        in_int8 = free and probe().int8_gain > INT8_AHEAD
+        int8 = {"precision": "int8", "memory_format": "channels_last", "layer4_format": None}
+        return replace(engine, **int8) if in_int8 else engine
     on, precision, memory_format = devices.device(), demands.precision, demands.memory_format
     if "auto" not in (precision, memory_format):
         return Engine(on, precision, memory_format, threads_here())
@@ -259,35 +270,6 @@ def _thread_counts(on: str) -> list[int]:
     most = threads_here()
     fixed = Settings.from_env().threads is not None or devices.kind_of(on) != "cpu"
     return [most] if fixed else sorted({1, max(1, most // 2), most})
-
-
-def _bf16_gain(on: str) -> float:
-    """How many times as fast a small convolution is in bf16 as in fp32, forward and backward.
-
-    1 on a GPU, where so small a one tells only how long it takes to start its parts.
-    """
-    if devices.kind_of(on) != "cpu":
-        return 1.0
-    times = {}
-    for precision in ("fp32", "bf16"):
-        engine = Engine(on, precision, "channels_last", 1)  # on a busy machine two threads take 40 ms to meet
-        with engine.computing():
-            times[precision] = min(seconds(_small_step(engine), times=3, at_most=0.1))
-    return times["fp32"] / times["bf16"]
-
-
-def _small_step(engine: Engine) -> Callable[[], None]:
-    """A convolution of a few images, forward and backward."""
-    channels = SMALL[1]
-    convolution = engine.place(nn.Conv2d(channels, channels, 3, padding=1, bias=False))
-    images = engine.place(torch.ones(SMALL))
-
-    def step() -> None:
-        with engine.autocast():
-            output = convolution(images)
-        output.float().sum().backward()
-
-    return step
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ multicore architectures", 2009.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from resnet_course.common.seeding import seeded
 from resnet_course.machine import devices
@@ -20,6 +21,7 @@ from resnet_course.machine.probing import choose, probe
 from resnet_course.machine.timing import seconds
 from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import resnet18
+from resnet_course.transfer.quantized import QuantizedConvolution, Scale
 
 SIDE = 2048  # of the matrices: 17 billion operations, on tensors that no cache holds
 BYTES = 2**27  # that are copied, of a tensor that no cache holds
@@ -30,8 +32,8 @@ AT_MOST = 0.5  # seconds for each measurement
 class Limits:
     """The most that this machine can do.
 
-    gigaflops: billions of floating-point operations a second in one large matrix product, by precision; of
-        those that the processor computes itself.
+    gigaflops: billions of operations a second in one large matrix product, by precision; of those that the
+        processor computes itself. "int8" is among them where frozen trunks are computed so.
     gigabytes: a second that a copy reads and writes.
     """
 
@@ -39,26 +41,44 @@ class Limits:
     gigabytes: float
 
     def __str__(self) -> str:
-        speeds = ", ".join(f"{speed:,.0f} GFLOP/s in {name}" for name, speed in self.gigaflops.items())
+        units = {"int8": "GOP/s"}  # of whole numbers
+        speeds = ", ".join(
+            f"{speed:,.0f} {units.get(name, 'GFLOP/s')} in {name}" for name, speed in self.gigaflops.items()
+        )
         return f"limits: {speeds} (one matrix product); memory {self.gigabytes:,.1f} GB/s (copy)"
 
 
 def measure_limits(demands: Recipe) -> Limits:
     """Measure both in about a second, on the device and threads that a recipe would use."""
-    engine, types = choose(demands), {"fp32": torch.float32, "bf16": torch.bfloat16}
-    found = {}
+    engine, found = choose(demands), {}
     with seeded(), torch.inference_mode(), engine.computing():
-        for precision, dtype in types.items():
-            if precision == "bf16" and probe().bf16_is_slow:
-                continue
-            left, right = torch.randn(2, SIDE, SIDE, device=engine.device).to(dtype)
+        products = {"fp32": _product(engine.device, torch.float32)}
+        if not probe().bf16_is_slow:
+            products["bf16"] = _product(engine.device, torch.bfloat16)
+        if choose(demands, "trunk").precision == "int8":
+            products["int8"] = _product_in_int8()
+        for precision, product in products.items():
             # The peak of many: a shared machine is slower for moments, and with AMX a product takes 20 ms.
-            time = min(seconds(lambda left=left, right=right: left @ right, times=20, at_most=AT_MOST))
+            time = min(seconds(product, times=20, at_most=AT_MOST))
             found[precision] = 2 * SIDE**3 / time / 1e9
         source = torch.zeros(BYTES // 4, device=engine.device)
         target = torch.empty_like(source)
         time = min(seconds(lambda: target.copy_(source), times=5, at_most=AT_MOST))
     return Limits(found, 2 * BYTES / time / 1e9)
+
+
+def _product(device: str, dtype: torch.dtype) -> Callable[[], Tensor]:
+    """One product of two matrices of SIDE rows and columns."""
+    left, right = torch.randn(2, SIDE, SIDE, device=device).to(dtype)
+    return lambda: left @ right
+
+
+def _product_in_int8() -> Callable[[], Tensor]:
+    """The same as a convolution with a kernel of one pixel, over SIDE pixels of SIDE channels."""
+    pixels = torch.randint(0, 8, (1, SIDE, 1, SIDE), dtype=torch.uint8)
+    convolution = nn.Conv2d(SIDE, SIDE, kernel_size=1, bias=False)
+    product = QuantizedConvolution(convolution, Scale(1.0, 0), Scale(1.0, 0), pixels.shape)
+    return lambda: product(pixels)
 
 
 def shares(costs: Mapping[str, Sequence[Cost]], limits: Limits) -> dict[str, float]:

@@ -1,0 +1,182 @@
+"""A frozen trunk in int8, whole numbers of 8 bits: two to four times as fast, nearly the same features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from resnet_course.resnet.network import BasicBlock, NarrowProjection
+from resnet_course.transfer.parts import PARTS, fused
+
+LEVELS = 255  # steps from the least to the largest number of 8 bits
+LARGEST = 127  # of the rounded weights
+FAITHFUL = 0.15  # of their norm, by which features may differ at most; 0.02 to 0.07 were seen
+# The parts of which it is known what they compute, and the names of a block's parts in their order.
+PLAIN = (
+    *(BasicBlock, NarrowProjection, nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d),
+    *(nn.AdaptiveAvgPool2d, nn.Identity),
+)
+BLOCK = ["conv1", "bn1", "relu", "conv2", "bn2"]
+OWN = {"forward", "residual", "shortcut"}  # functions that somebody may have given to a single part
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers are kept in 8 bits: number = size · (byte - zero), for bytes from 0 to 255."""
+
+    size: float
+    zero: int
+
+    @classmethod
+    def of(cls, numbers: Tensor) -> Scale:
+        """The scale on which the least, the largest and 0 of these numbers can be written."""
+        low, high = min(0.0, float(numbers.min())), max(0.0, float(numbers.max()))
+        size = (high - low) / LEVELS or 1.0
+        return cls(size, round(-low / size))
+
+    def rounded(self, numbers: Tensor) -> Tensor:
+        """float → uint8; what lies beyond the scale becomes its end."""
+        return (numbers / self.size + self.zero).round_().clamp_(0, LEVELS).to(torch.uint8)
+
+
+def quantized(trunk: nn.Sequential, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+    """A copy of a frozen trunk that computes in int8 on the processor (static quantisation).
+
+    Weights are rounded with a scale for each output channel, maps with one scale each, which reaches as far
+    as they do on `inputs`. The stem stays in float32.
+
+    trunk: of `trunk_of`, on the CPU; it must be `is_quantizable`. inputs: float [N, 3, S, S], a few dozen
+    images as the trunk is to see them.
+    Returns what takes inputs float [N, 3, S, S] and gives features float32, as `fused(trunk)` does. It is
+    `fused(trunk)` itself where int8 cannot stand for it: where features of `inputs` are not finite, or would
+    differ by more than FAITHFUL of their norm.
+    Raises RuntimeError, AttributeError or TypeError where this PyTorch lacks the kernels.
+    Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference", 2018 (arXiv 1712.05877). The kernels are oneDNN's, as `torch.compile` uses them.
+    """
+    exact = fused(trunk)
+    with torch.no_grad():
+        features = exact(inputs)
+        if not features.isfinite().all():
+            return exact
+        found = _Quantized(exact, inputs)
+        difference = (found(inputs) - features).norm() / features.norm().clamp(min=1e-12)
+    return found if difference < FAITHFUL else exact
+
+
+def is_quantizable(trunk: nn.Sequential) -> bool:
+    """Whether `quantized` knows what a trunk computes: its parts are those of the course's ResNet, unchanged.
+
+    Another class, activation, kind of padding, `forward` or order of parts makes it another network; so does
+    a hook, which may change what passes. A trunk without blocks is not worth it.
+    """
+    names = [name for name, _ in trunk.named_children()]
+    if names == ["0", "1"]:  # `trunk_of` with "fc": the trunk, then the average pooling
+        return isinstance(trunk[1], nn.AdaptiveAvgPool2d) and is_quantizable(trunk[0])
+    stem = len(PARTS["stem"])
+    return (
+        tuple(names[:stem]) == PARTS["stem"]
+        and names[stem:] == [*PARTS][1 : len(names) - stem + 1] != []
+        and isinstance(trunk.relu, nn.ReLU)
+        and isinstance(trunk.maxpool, nn.MaxPool2d)
+        and all(_is_plain(part) for part in trunk.modules())
+    )
+
+
+def _is_plain(part: nn.Module) -> bool:
+    hooks = part._forward_hooks or part._forward_pre_hooks
+    if type(part) not in PLAIN or hooks or OWN & vars(part).keys():
+        return False
+    if isinstance(part, nn.Conv2d):
+        return part.padding_mode == "zeros" and not isinstance(part.padding, str)
+    if isinstance(part, BasicBlock):
+        norms, shortcut = (part.bn1, part.bn2), part.downsample
+        return (
+            [name for name, _ in part.named_children() if name != "downsample"] == BLOCK
+            and all(isinstance(norm, nn.BatchNorm2d | nn.Identity) for norm in norms)
+            and isinstance(part.relu, nn.ReLU)
+            and (shortcut is None or _is_projection(shortcut))
+        )
+    return True
+
+
+def _is_projection(shortcut: nn.Module) -> bool:
+    """A convolution and its BatchNorm, or what is left of one that is fused."""
+    kinds = nn.Conv2d, nn.BatchNorm2d | nn.Identity
+    return len([*shortcut.children()]) == 2 and all(map(isinstance, shortcut.children(), kinds))
+
+
+class _Quantized:
+    """The blocks of a fused trunk in int8; the stem before them and the pooling after them as they were.
+
+    Rounding the stem too took a quarter of the time less, and cost accuracy: of 20,000 CIFAR-10 pictures a
+    linear probe on layer3's features got 0.16 points less right (95% interval 0.01 more to 0.33 less).
+    """
+
+    def __init__(self, trunk: nn.Sequential, inputs: Tensor) -> None:
+        trunk, self.pool = (trunk[0], trunk[1]) if hasattr(trunk, "0") else (trunk, nn.Identity())
+        self.stem = trunk[: len(PARTS["stem"])]
+        x = self.stem(inputs)
+        self.begin, self.blocks = Scale.of(x), []
+        for name in [*PARTS][1:]:
+            for block in getattr(trunk, name, ()):
+                self.blocks.append(_Block(block, x, self.blocks[-1].outputs if self.blocks else self.begin))
+                x = block(x)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """float [N, 3, H, W] → float32 [N, C, h, w], channels-last."""
+        x = self.begin.rounded(self.stem(inputs)).contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x)
+        return self.pool(x.float() * self.blocks[-1].outputs.size)
+
+
+class _Block:
+    """A `BasicBlock` whose BatchNorms are fused: the second convolution adds the shortcut."""
+
+    def __init__(self, block: BasicBlock, x: Tensor, inputs: Scale) -> None:
+        inner, shortcut = block.relu(block.conv1(x)), block.shortcut(x)
+        middle, self.outputs = Scale.of(inner), Scale.of(block(x))
+        self.conv1 = QuantizedConvolution(block.conv1, inputs, middle, x.shape)
+        self.conv2 = QuantizedConvolution(block.conv2, middle, self.outputs, inner.shape)
+        self.projection, self.shortcut = None, inputs
+        if block.downsample is not None:
+            self.shortcut = Scale.of(shortcut)
+            self.projection = QuantizedConvolution(block.downsample[0], inputs, self.shortcut, x.shape)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """uint8 [N, C, H, W] → uint8 [N, C', h, w]. It may write into x."""
+        y = self.conv1(x)
+        return self.conv2(y, self.projection(x) if self.projection else x, self.shortcut)
+
+
+class QuantizedConvolution:
+    """A convolution with its bias, from maps of one scale to maps of another.
+
+    On a scale that begins at 0 all that is less becomes 0, so there is no need for a ReLU.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, inputs: Scale, outputs: Scale, shape: torch.Size) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        weight = convolution.weight.detach().float()
+        self.sizes = weight.abs().amax((1, 2, 3)).clamp(min=1e-12) / LARGEST  # of each output channel
+        self.zeros = torch.zeros_like(self.sizes, dtype=torch.int64)
+        self.bias = None if convolution.bias is None else convolution.bias.detach().float()
+        geometry = convolution.stride, convolution.padding, convolution.dilation
+        self.geometry = *map(list, geometry), convolution.groups
+        rounded = (weight / self.sizes.view(-1, 1, 1, 1)).round().to(torch.int8).contiguous()
+        self.weight = torch.ops.onednn.qconv_prepack(
+            rounded, self.sizes, inputs.size, inputs.zero, *self.geometry, [*shape]
+        )
+
+    def __call__(self, x: Tensor, added: Tensor | None = None, scale: Scale | None = None) -> Tensor:
+        """uint8 [N, C, H, W] → uint8 [N, O, h, w]; added: uint8 like the output, of its own scale."""
+        given = x, self.inputs.size, self.inputs.zero, self.weight, self.sizes, self.zeros
+        to = *self.geometry, self.outputs.size, self.outputs.zero, torch.uint8
+        if added is None:
+            return torch.ops.onednn.qconv2d_pointwise(*given, self.bias, *to, "none", [], "")
+        kernel = torch.ops.onednn.qconv2d_pointwise.binary
+        return kernel(*given, added, self.bias, *to, scale.size, scale.zero, "sum", 1.0, None, [], "")
