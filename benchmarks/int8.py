@@ -1,0 +1,84 @@
+"""What int8 saves of the trunk pass, and whether it costs accuracy: a linear probe on features of both.
+
+    uv run python benchmarks/int8.py --data … --weights … --data-is … --weights-are … --machine avx512
+
+Time: the trunk of LAPTOP on 64 pictures, both ways in turn. Accuracy: a linear probe on averaged features
+learns from LEARN training pictures and is judged on all the others, in fp32 and in int8, picture by picture.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import torch
+from measuring import in_turn, splits_of, timed
+from record import named, parser, record
+from torch import Tensor
+
+from resnet_course import machine
+from resnet_course.data import ImageSet
+from resnet_course.evaluation.summaries import difference_of_answers
+from resnet_course.inputs import to_input
+from resnet_course.recipes import LAPTOP
+from resnet_course.training import fit_linear
+from resnet_course.training.linear import PROBE_DECAY
+from resnet_course.transfer import build_model, fused, quantized, trunk_of
+
+LEARN = 8_000  # pictures
+TOGETHER, ROUNDS = 64, 15
+ENGINE = machine.Engine("cpu", "fp32", "channels_last")
+
+
+def measure(options: Namespace) -> dict[str, object]:
+    """Both, for the trunk before layer4."""
+    images = splits_of(options).train
+    mixed = images.subset(torch.randperm(len(images), generator=torch.Generator().manual_seed(0)))
+    frozen = ENGINE.place(
+        trunk_of(build_model(len(images.classes), options.weights, "layer4", 0.0), "layer4")
+    )
+    with torch.inference_mode(), ENGINE.computing():
+        trunks = {"fp32": fused(frozen), "int8": quantized(frozen, batch(mixed, 0))}
+        other = batch(mixed, LEARN)
+        times = in_turn({name: timed(lambda t=trunk: t(other)) for name, trunk in trunks.items()}, ROUNDS)
+        exact, rounded = (trunk(other) for trunk in trunks.values())
+        features = {name: pooled(trunk, mixed) for name, trunk in trunks.items()}
+    right = {name: judged(found, mixed) for name, found in features.items()}
+    difference = difference_of_answers(right["int8"], right["fp32"])
+    return {
+        "milliseconds": {name: round(1000 * seconds, 1) for name, seconds in times.items()},
+        "times_as_long": round(times["int8"] / times["fp32"], 2),
+        "features_differ_percent": round(100 * float((rounded - exact).norm() / exact.norm()), 1),
+        "probe_percent": {name: round(100 * float(each.double().mean()), 2) for name, each in right.items()},
+        "difference_points": round(100 * difference.mean, 2),
+        "interval_points": [round(100 * (difference.mean + sign * difference.margin), 2) for sign in (-1, 1)],
+        "pictures_learned": LEARN,
+        "pictures_judged": len(mixed) - LEARN,
+    }
+
+
+def batch(images: ImageSet, start: int) -> Tensor:
+    """Pictures from `start` on, as the trunk takes them."""
+    return ENGINE.place(to_input(images.take(slice(start, start + TOGETHER)), LAPTOP))
+
+
+def pooled(trunk: torch.nn.Module, images: ImageSet) -> Tensor:
+    """The features of all pictures, averaged over each map: float [N, C]."""
+    parts = [trunk(batch(images, start)).mean((2, 3)) for start in range(0, len(images), TOGETHER)]
+    return torch.cat(parts)
+
+
+def judged(features: Tensor, images: ImageSet) -> Tensor:
+    """Which pictures, of those not learned from, a linear probe on features gets right: bool [N - LEARN]."""
+    features, labels = features.clone(), images.labels
+    probe = fit_linear(features[:LEARN], labels[:LEARN], len(images.classes), PROBE_DECAY)
+    return probe(features[LEARN:]).argmax(1) == labels[LEARN:]
+
+
+def main() -> None:
+    """Measure and record."""
+    options = parser(__doc__).parse_args()
+    record(named("int8", options), measure(options), options.data_is, options.weights_are)
+
+
+if __name__ == "__main__":
+    main()
