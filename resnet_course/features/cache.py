@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -68,20 +69,10 @@ def cache_features(
     digest = trunk_digest(model, recipe.train_from)
     key = _key(image_set, recipe, views, dtype, digest, engine.precision)
     with engine.hosting(model), engine.computing():
-        frozen = functools.cache(lambda: _as_computed(trunk, engine, image_set, recipe))
-
-        @torch.inference_mode()
-        def chunk(view: int, start: int) -> Tensor:
-            inputs = engine.place(_inputs(image_set, recipe, views, view, start))
-            with engine.autocast():
-                features = torch.cat([frozen()(part) for part in inputs.split(TOGETHER)])
-            return features.permute(0, 2, 3, 1).to("cpu", TYPES[dtype])
-
-        count = recipe.validation_views if views is None else views
-        shape = (count, len(image_set), *_shape(trunk, engine, image_set, recipe))
-        file = FeatureFile(Path(home) / "features" / f"{key}.npy", shape, dtype)
+        work = _Pass(trunk, engine, image_set, recipe, views, dtype)
+        file = FeatureFile(Path(home) / "features" / f"{key}.npy", work.shape(), dtype)
         make_room(Path(home), Settings.from_env().cache_limit, 0 if file.is_whole() else file.size)
-        file.make(chunk, lambda part, first: _announce(file, part, first))
+        file.make(work.chunk, functools.partial(work.announce, file))
     return FeatureSet(
         file=ArrayFile(file.path),
         places=torch.arange(len(image_set)),
@@ -95,22 +86,58 @@ def cache_features(
     )
 
 
-def _as_computed(
-    trunk: nn.Sequential, engine: Engine, image_set: ImageSet, recipe: Recipe
-) -> Callable[[Tensor], Tensor]:
-    """The trunk as an engine computes it; in int8 with scales from images that lie evenly among these."""
-    if engine.precision != "int8":
-        return fused(trunk)
-    evenly = torch.linspace(0, len(image_set) - 1, min(TOGETHER, len(image_set))).long()
-    return quantized(trunk, engine.place(to_input(image_set.take(evenly), recipe)))
+@dataclass(frozen=True)
+class _Pass:
+    """One pass of a set of images through a frozen trunk; the fields are those of `cache_features`."""
 
+    trunk: nn.Sequential
+    engine: Engine
+    image_set: ImageSet
+    recipe: Recipe
+    views: int | None
+    dtype: str
 
-@torch.inference_mode()
-def _shape(trunk: nn.Sequential, engine: Engine, image_set: ImageSet, recipe: Recipe) -> tuple[int, int, int]:
-    """Height, width and channels of an image's features."""
-    one = engine.place(to_input(image_set.take(slice(0, 1)), recipe))
-    channels, height, width = fused(trunk)(one)[0].shape
-    return height, width, channels
+    @functools.cached_property
+    def computed(self) -> Callable[[Tensor], Tensor]:
+        """The trunk as the engine computes it; in int8 with scales from images that lie evenly in the set."""
+        if self.engine.precision != "int8":
+            return fused(self.trunk)
+        count = len(self.image_set)
+        evenly = torch.linspace(0, count - 1, min(TOGETHER, count)).long()
+        return quantized(self.trunk, self.engine.place(to_input(self.image_set.take(evenly), self.recipe)))
+
+    @torch.inference_mode()
+    def shape(self) -> tuple[int, ...]:
+        """Of all features: views, images, height, width, channels."""
+        one = self.engine.place(to_input(self.image_set.take(slice(0, 1)), self.recipe))
+        channels, height, width = fused(self.trunk)(one)[0].shape
+        count = self.recipe.validation_views if self.views is None else self.views
+        return count, len(self.image_set), height, width, channels
+
+    @torch.inference_mode()
+    def chunk(self, view: int, start: int) -> Tensor:
+        """The features of images start, start + 1, … in a view: [images, height, width, channels]."""
+        inputs = self.engine.place(_inputs(self.image_set, self.recipe, self.views, view, start))
+        with self.engine.autocast():
+            features = torch.cat([self.computed(part) for part in inputs.split(TOGETHER)])
+        return features.permute(0, 2, 3, 1).to("cpu", TYPES[self.dtype])
+
+    def announce(self, file: FeatureFile, part: float, first: Callable[[], object]) -> None:
+        """Say what will be written and how long it will take.
+
+        part: of the work that is left, 0 to 1. first: does a chunk of it.
+        """
+        views, images = file.shape[:2]
+        chunks = part * views * images / min(CHUNK, images)
+        time = "a moment"
+        if chunks > 8:  # fewer take no longer than finding out how long they take
+            _ = self.computed  # before the clock starts: to find the scales of int8 takes a second
+            seconds = min(machine.seconds(first, times=3, at_most=0.5))
+            time = f"about {format_duration(chunks * seconds)}"
+        what = f"{images:,} images" + (f" in {views} views" if views > 1 else "")
+        begun = "" if part == 1 else f", {part:.0%} of it still to do"
+        name = "Frozen trunk in int8" if self.engine.precision == "int8" else "Frozen trunk"
+        say(f"{name}: {what}, {max(1, file.size / 1e6):,.0f} MB in {file.path.parent}{begun}; {time}.")
 
 
 def _check(model: nn.Module, image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str) -> None:
@@ -171,19 +198,3 @@ def _key(
         "numbers": [dtype, precision],
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _announce(file: FeatureFile, part: float, first: Callable[[], object]) -> None:
-    """Say what will be written and how long it will take.
-
-    part: of the work that is left, 0 to 1. first: does a chunk of it.
-    """
-    views, images = file.shape[:2]
-    chunks = part * views * images / min(CHUNK, images)
-    time = "a moment"
-    if chunks > 8:  # fewer take no longer than finding out how long they take
-        seconds = min(machine.seconds(first, times=3, at_most=0.5))
-        time = f"about {format_duration(chunks * seconds)}"
-    what = f"{images:,} images" + (f" in {views} views" if views > 1 else "")
-    begun = "" if part == 1 else f", {part:.0%} of it still to do"
-    say(f"Frozen trunk: {what}, {max(1, file.size / 1e6):,.0f} MB in {file.path.parent}{begun}; {time}.")

@@ -106,6 +106,7 @@ TERMS = (
     Term("gradient", "The direction and size in which the loss grows fastest when the parameters change.", 1),
     Term("head", "The last part of a network, which turns features into classes.", 0),
     Term("identity", "A function that returns its input unchanged.", 1),
+    Term("int8", "Whole numbers of 8 bits, of which there are 256.", 3),
     Term(
         "label smoothing",
         "Asking for slightly less than certainty in the true class, so that confidences stay moderate.",

@@ -105,7 +105,7 @@ TERMS_OF_EVALUATION = (
         5,
         "Precision** of",
     ),
-    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 5, "quantis"),
+    Term("quantisation", "Storing and computing with few bits, mostly 8, in place of 32.", 4, "quantis"),
     Term(
         "release gate",
         "A rule that refuses a new network before it replaces the one in use.",

@@ -14,11 +14,8 @@ from resnet_course.transfer.parts import PARTS, fused
 LEVELS = 255  # steps from the least to the largest number of 8 bits
 LARGEST = 127  # of the rounded weights
 FAITHFUL = 0.15  # of their norm, by which features may differ at most; 0.02 to 0.07 were seen
-# The parts of which it is known what they compute, and the names of a block's parts in their order.
-PLAIN = (
-    *(BasicBlock, NarrowProjection, nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d),
-    *(nn.AdaptiveAvgPool2d, nn.Identity),
-)
+# The parts of a stage of which it is known what they compute, and a block's parts in their order.
+PLAIN = BasicBlock, NarrowProjection, nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity
 BLOCK = ["conv1", "bn1", "relu", "conv2", "bn2"]
 OWN = {"forward", "residual", "shortcut"}  # functions that somebody may have given to a single part
 
@@ -68,21 +65,20 @@ def quantized(trunk: nn.Sequential, inputs: Tensor) -> Callable[[Tensor], Tensor
 
 
 def is_quantizable(trunk: nn.Sequential) -> bool:
-    """Whether `quantized` knows what a trunk computes: its parts are those of the course's ResNet, unchanged.
+    """Whether `quantized` knows what a trunk computes: its stages are those of the course, unchanged.
 
     Another class, activation, kind of padding, `forward` or order of parts makes it another network; so does
-    a hook, which may change what passes. A trunk without blocks is not worth it.
+    a hook, which may change what passes. The stem may be any. A trunk without stages is not worth it.
     """
     names = [name for name, _ in trunk.named_children()]
     if names == ["0", "1"]:  # `trunk_of` with "fc": the trunk, then the average pooling
-        return isinstance(trunk[1], nn.AdaptiveAvgPool2d) and is_quantizable(trunk[0])
+        return is_quantizable(trunk[0])
     stem = len(PARTS["stem"])
+    parts = [part for stage in trunk[stem:] for part in stage.modules()]
     return (
-        tuple(names[:stem]) == PARTS["stem"]
-        and names[stem:] == [*PARTS][1 : len(names) - stem + 1] != []
-        and isinstance(trunk.relu, nn.ReLU)
-        and isinstance(trunk.maxpool, nn.MaxPool2d)
-        and all(_is_plain(part) for part in trunk.modules())
+        tuple(names) == (*PARTS["stem"], *[*PARTS][1 : len(names) - stem + 1])
+        and any(isinstance(part, BasicBlock) for part in parts)
+        and all(_is_plain(part) for part in parts)
     )
 
 
