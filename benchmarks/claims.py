@@ -46,8 +46,11 @@ CLAIMS: dict[str, Callable[[Results], bool]] = {
     "with AVX2 alone laptop takes at most a 25th of the original's ten epochs": lambda r: (
         r["laptop_avx2"]["minutes"] < r["original_steps_avx2"]["original_minutes_computed"] / 25
     ),
-    "with AVX-512 in 32 bits laptop takes at most a 30th of the original's ten epochs": lambda r: (
-        r["laptop_avx512"]["minutes"] < r["original_steps_avx512"]["original_minutes_computed"] / 30
+    "with AVX-512 and slow bf16 laptop takes at most a 40th of the original's ten epochs": lambda r: (
+        r["laptop_avx512"]["minutes"] < r["original_steps_avx512"]["original_minutes_computed"] / 40
+    ),
+    "int8 halves the trunk pass, and a linear probe loses at most 0.2 points with its interval": lambda r: (
+        r["int8_avx512"]["times_as_long"] < 0.5 and min(r["int8_avx512"]["interval_points"]) >= -0.2
     ),
     "with AMX laptop takes at most a 60th of the original's ten epochs": lambda r: (
         r["laptop_amx"]["minutes"] < r["original_steps_amx"]["original_minutes_computed"] / 60

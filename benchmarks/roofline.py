@@ -97,7 +97,7 @@ def draw(
     speed: dict[str, float],
     intensity: dict[str, float],
 ) -> None:
-    """The two roofs, and a point for each piece of work. speed: GFLOP/s."""
+    """The two roofs, and a point for each piece of work. speed: billions of operations a second."""
     figure, axes = plots.subplots(figsize=(8, 4.5))
     axis, most = axes[0, 0], max(limits.gigaflops.values())
     bytes_ = np.geomspace(1, 1_000, 200)
@@ -107,7 +107,12 @@ def draw(
         axis.plot(bytes_, roof, color=BASELINE.color, linestyle=line, label=f"the most there is, {precision}")
     for style, (work, share) in zip(SERIES, reached.items(), strict=False):
         axis.plot(intensity[work], speed[work], **style.points, markersize=9, label=f"{work}, {share:.0%}")
-    axis.set(xscale="log", yscale="log", xlabel="operations for each byte of memory", ylabel="GFLOP/s")
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="operations for each byte of memory",
+        ylabel="billions of operations a second",
+    )
     axis.set_ylim(limits.gigabytes, 2 * most)
     for one in (axis.xaxis, axis.yaxis):
         one.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
