@@ -36,8 +36,8 @@ def measure_limits(name: str) -> dict[str, object]:
     limits = machine.measure_limits(LAPTOP)
     reached = machine.shares({name: costs[name] for name in ("laptop", "full")}, limits)
     reached["prediction"] = machine.prediction_share(LAPTOP.image_size, limits)
-    intensity = dict(zip(reached, intensities(), strict=True))
     laptop = costs["laptop"][0]
+    intensity = dict(zip(reached, intensities(1 if laptop.trunk_precision == "int8" else 4), strict=True))
     precisions = (laptop.trunk_precision, laptop.precision, costs["full"][0].precision, "fp32")
     speed = {
         name: share * limits.gigaflops[precision]
@@ -53,8 +53,11 @@ def measure_limits(name: str) -> dict[str, object]:
     }
 
 
-def intensities() -> list[float]:
-    """Operations a byte of the trunk pass and the step of LAPTOP, of FULL's step, and of a prediction."""
+def intensities(trunk_bytes: int) -> list[float]:
+    """Operations a byte of the trunk pass and the step of LAPTOP, of FULL's step, and of a prediction.
+
+    trunk_bytes: of each number in the trunk pass.
+    """
     laptop, full = (freeze(resnet18(10), recipe.train_from) for recipe in (LAPTOP, FULL))
     trunk, head = trunk_of(laptop, "layer4"), split_at(laptop, "layer4")[1]
     image = torch.zeros(1, 3, LAPTOP.image_size, LAPTOP.image_size)
@@ -62,7 +65,7 @@ def intensities() -> list[float]:
         features = trunk.eval()(image)
     larger = torch.zeros(1, 3, FULL.image_size, FULL.image_size)
     return [
-        intensity(trunk, image, LAPTOP.batch_size, learning=False),
+        intensity(trunk, image, LAPTOP.batch_size, learning=False) * 4 / trunk_bytes,
         intensity(head, features, LAPTOP.batch_size, learning=True),
         intensity(full, larger, FULL.batch_size, learning=True),
         intensity(laptop, image, 1, learning=False),

@@ -159,8 +159,12 @@ def test_a_frozen_trunk_is_computed_in_int8_where_that_is_clearly_ahead(
     monkeypatch, new_probe, gain, precision
 ):
     Machine(monkeypatch, quick, int8_gain=gain)
+    monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
     assert machine.choose(LAPTOP, "trunk").precision == precision
     assert ("a frozen trunk in int8" in str(machine.probe())) == (gain > 0)
+    assert machine.choose(LAPTOP, "trunk", probing.LOOKS - 1).precision == "bf16", (
+        "too few to find scales for"
+    )
     assert machine.choose(LAPTOP).precision == machine.choose(LAPTOP, "features").precision == "bf16"
 
 
@@ -179,6 +183,15 @@ def test_int8_is_not_tried_where_its_kernels_are_not_known(monkeypatch):
     assert gains.int8_gain("cuda", ("fp32",)) == 0
     monkeypatch.setattr(gains.platform, "machine", lambda: "arm64")
     assert gains.int8_gain("cpu", ("fp32",)) == 0
+    assert gains.int8_gain("cuda:1", ("fp32",)) == 0
+
+
+def test_a_process_that_was_told_of_a_gain_elsewhere_asks_for_its_own_processor(monkeypatch, new_probe):
+    Machine(monkeypatch, quick, int8_gain=4.0)
+    monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
+    assert machine.choose(LAPTOP, "trunk").precision == "int8"
+    monkeypatch.setattr(gains.platform, "machine", lambda: "aarch64")
+    assert machine.choose(LAPTOP, "trunk") == machine.choose(LAPTOP)
 
 
 @pytest.mark.parametrize("error", [AttributeError, RuntimeError, NotImplementedError, TypeError])
@@ -196,7 +209,9 @@ def test_int8_is_left_out_where_its_kernels_are_missing(monkeypatch, error):
 
 
 def test_the_gain_of_int8_is_against_the_fastest_other_precision(monkeypatch):
-    times = iter([[0.003, 0.002], [0.009, 0.008], [0.005, 0.006]])  # int8, fp32, bf16
+    times = iter(
+        [[0.003], [0.009], [0.006], [0.002], [0.008], [0.005], [0.1], [0.1], [0.1]]
+    )  # int8, fp32, bf16
     monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(gains, "quantized", lambda trunk, images: lambda images: images)
     monkeypatch.setattr(gains, "seconds", lambda step, **options: (step(), next(times))[1])

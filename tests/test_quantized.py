@@ -133,6 +133,15 @@ def test_damaged_weights_are_found_out(int8, tmp_path, damage):
         cache_features(model, bright_and_dark(), OPEN, tmp_path, views=1)
 
 
+def test_what_is_not_finite_in_one_picture_is_not_hidden(int8):
+    trunk, x = trunk_of(network(), "layer4"), images(16)
+    in_int8 = quantized(trunk, x)
+    assert in_int8(x).isfinite().all()
+    for damage in (float("nan"), float("inf")):
+        x[3, 0, 5, 5] = damage
+        assert not in_int8(x).isfinite().all() and not fused(trunk)(x).isfinite().all()
+
+
 class Halved(BasicBlock):
     def forward(self, x):
         return super().forward(x) / 2
@@ -183,6 +192,35 @@ def other_shortcut(model):
     model.layer2[0].downsample = nn.Sequential(nn.MaxPool2d(2), *model.layer2[0].downsample)
 
 
+def no_stage(model):
+    model.layer1 = nn.Identity()
+
+
+def a_stage_of_nothing(model):
+    model.layer1 = nn.Sequential()
+
+
+def a_bare_block(model):
+    model.layer1 = model.layer1[0]
+
+
+def one_block_less(model):
+    model.layer2[1] = nn.Identity()
+
+
+def blocks_in_a_block(model):
+    model.layer1 = nn.Sequential(model.layer1)
+
+
+def two_convolutions(model):
+    block = model.layer1[0]
+    block.conv1 = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 16, 1))
+
+
+def no_second_convolution(model):
+    model.layer1[0].conv2 = nn.Identity()
+
+
 def hooked(model):
     model.layer1[0].conv1.register_forward_hook(lambda module, inputs, output: output * 2)
 
@@ -198,7 +236,8 @@ def parametrised(model):
 CHANGES = [
     *(other_block, without_the_sum, own_forward, own_residual, reflected, named_padding, other_activation),
     *(other_norm, one_part_more, other_order, other_shortcut, hooked),
-    *(hooked_before, parametrised),
+    *(hooked_before, parametrised, no_stage, a_stage_of_nothing, a_bare_block, one_block_less),
+    *(blocks_in_a_block, two_convolutions, no_second_convolution),
 ]
 
 
@@ -208,7 +247,7 @@ def test_a_trunk_that_is_another_network_is_not_rounded(int8, tmp_path, change):
     assert is_quantizable(trunk_of(model, "layer4"))
     change(model)
     assert not is_quantizable(trunk_of(model, "layer4"))
-    if change is hooked:  # its features are those of its own
+    if change in (hooked, one_block_less, two_convolutions):  # its features are those of its own
         freeze(model, "layer4")
         free, exact = (
             cache_features(model, bright_and_dark(40), recipe, tmp_path / recipe.precision, views=1)

@@ -30,7 +30,7 @@ from resnet_course.recipes import Recipe
 from resnet_course.settings import Settings
 from resnet_course.transfer import fused, is_frozen, is_quantizable, quantized, trunk_of
 
-FORMAT = 5  # a higher number makes every older file a stranger
+FORMAT = 4  # a higher number makes every older file a stranger
 # Images in the trunk at once. The first layers' maps of 128 of them take twice the memory and are no faster:
 # with `laptop`, two cores, 543 ms for 541 (AVX-512, fp32), 764 for 750 (the same, bf16), 899 for 895 (AVX2).
 TOGETHER = 64
@@ -52,8 +52,9 @@ def cache_features(
     type. Size and time are said before it starts; a stop keeps what is done, and the next call goes on. Of
     several processes that ask for the same, one computes and the others wait for its file.
 
-    Where the recipe leaves the precision open and int8 is fastest, the trunk is computed so: features differ
-    by about a fifteenth of their norm, and networks that learn from them are as good (`transfer.quantized`).
+    Where the recipe leaves precision and memory format open and int8 is fastest, many images are computed so
+    (see `transfer.quantized`). The features differ by about a twentieth of their norm; neither a linear probe
+    nor the networks of `recipes.LAPTOP` were told apart by it (benchmarks/int8.py, AVX-512 with VNNI).
 
     model: frozen up to the recipe's `train_from`. It computes on the recipe's engine, and is left as it was.
     views: how many augmented views of every image, to train on; None: the images as they are, and with
@@ -65,7 +66,8 @@ def cache_features(
     """
     _check(model, image_set, recipe, views, dtype)
     trunk = trunk_of(model, recipe.train_from)
-    engine = machine.choose(recipe, "trunk" if is_quantizable(trunk) else "images")
+    looks = len(image_set) * (recipe.validation_views if views is None else views)
+    engine = machine.choose(recipe, "trunk" if is_quantizable(trunk) else "images", looks)
     digest = trunk_digest(model, recipe.train_from)
     key = _key(image_set, recipe, views, dtype, digest, engine.precision)
     with engine.hosting(model), engine.computing():
@@ -131,12 +133,13 @@ class _Pass:
         chunks = part * views * images / min(CHUNK, images)
         time = "a moment"
         if chunks > 8:  # fewer take no longer than finding out how long they take
-            _ = self.computed  # before the clock starts: to find the scales of int8 takes a second
+            _ = self.computed  # before the clock starts: it may have to find the scales of int8
             seconds = min(machine.seconds(first, times=3, at_most=0.5))
             time = f"about {format_duration(chunks * seconds)}"
         what = f"{images:,} images" + (f" in {views} views" if views > 1 else "")
         begun = "" if part == 1 else f", {part:.0%} of it still to do"
-        name = "Frozen trunk in int8" if self.engine.precision == "int8" else "Frozen trunk"
+        in_int8 = self.engine.precision == "int8" and not isinstance(self.computed, nn.Module)
+        name = "Frozen trunk in int8" if in_int8 else "Frozen trunk"
         say(f"{name}: {what}, {max(1, file.size / 1e6):,.0f} MB in {file.path.parent}{begun}; {time}.")
 
 
@@ -196,5 +199,7 @@ def _key(
         "input": [recipe.image_size, list(recipe.mean), list(recipe.std)],
         "views": recipe.validation_views if views is None else drawn,
         "numbers": [dtype, precision],
+        # Rounded and added up elsewhere, or by another PyTorch, int8 may give other numbers.
+        **({"kernels": machine.signature("cpu")} if precision == "int8" else {}),
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]

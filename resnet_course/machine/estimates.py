@@ -149,7 +149,9 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
     most = min(recipe.batch_size, max(2, images))
     count = min(most, max(2, PIXELS // recipe.image_size**2))
     noise = torch.randint(0, 256, (most, 3, 32, 32), dtype=torch.uint8)
-    engine, network = choose(recipe, "trunk" if recipe.cached_views else "images"), model
+    engine, network = choose(recipe), model
+    if recipe.cached_views:
+        engine = choose(recipe, "trunk", recipe.cached_views * images)
 
     def batch(count: int) -> Tensor:
         some = ImageSet(noise[:count], torch.zeros(count, dtype=torch.int64), ("any",), "noise")

@@ -20,6 +20,7 @@ SMALL = (4, 64, 16, 16)  # images of the small convolution that tells whether bf
 IMAGES = (4, 3, 64, 64)  # that a small trunk takes
 X86 = ("x86_64", "AMD64")  # as Linux and Windows name it
 AT_MOST = 0.1  # seconds for each measurement
+ROUNDS = 3  # in which precisions take turns
 
 
 def bf16_gain(on: str) -> float:
@@ -43,7 +44,7 @@ def int8_gain(on: str, precisions: tuple[str, ...]) -> float:
     0 on a GPU, on processors that are not x86, for which these kernels were not tried, and where PyTorch
     lacks them or they compute something else.
     """
-    if devices.kind_of(on) != "cpu" or platform.machine() not in X86:
+    if not may_take_int8(on):
         return 0.0
     # On a busy machine two threads take 40 ms to meet.
     engines = [Engine(on, precision, "channels_last", 1) for precision in ("int8", *precisions)]
@@ -55,12 +56,23 @@ def int8_gain(on: str, precisions: tuple[str, ...]) -> float:
             return 0.0
         if isinstance(in_int8, nn.Module):  # the trunk itself, because int8 gives something else
             return 0.0
-        exact, times = fused(trunk), []
-        for engine in engines:
-            network = in_int8 if engine.precision == "int8" else exact
-            step = functools.partial(_forward, network, engine, images)
-            times.append(min(seconds(step, times=3, at_most=AT_MOST)))
-    return min(times[1:]) / times[0]
+        exact = fused(trunk)
+        steps = {
+            engine.precision: functools.partial(
+                _forward, in_int8 if engine.precision == "int8" else exact, engine, images
+            )
+            for engine in engines
+        }
+        times: dict[str, list[float]] = {precision: [] for precision in steps}
+        for _ in range(ROUNDS):  # in turn, so that a busy moment hits all
+            for precision, step in steps.items():
+                times[precision] += seconds(step, times=1, at_most=AT_MOST)
+    return min(min(times[precision]) for precision in precisions) / min(times["int8"])
+
+
+def may_take_int8(on: str) -> bool:
+    """Whether a device is of the kind for which the kernels of int8 were tried: an x86 processor."""
+    return devices.kind_of(on) == "cpu" and platform.machine() in X86
 
 
 def _small_trunk() -> nn.Sequential:

@@ -28,6 +28,7 @@ AHEAD = 1.25
 # Times as fast as the other precisions, from which a frozen trunk computes in int8. The small one shows less
 # of the gain: 2.1 for 2.7 with AVX-512 and VNNI, 1.6 for 2.0 with AVX2, 1.3 for 1.4 with AVX-512 alone.
 INT8_AHEAD = 1.15
+LOOKS = 1_000  # images, of all views, from which int8 saves more than finding its scales takes
 SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
 LONG_ENOUGH = 20 * SECONDS  # an epoch for which measuring again, the convolutions too, is a tenth at most
 
@@ -167,15 +168,18 @@ def forget() -> None:
     tuning.forget()
 
 
-def choose(demands: Demands, kind: str = "images") -> Engine:
+def choose(demands: Demands, kind: str = "images", looks: int = LOOKS) -> Engine:
     """The engine for a recipe: what it demands, and by measurement where it says "auto".
 
     kind: what it will compute: "images" or "features", or "trunk", the features of a frozen trunk that
-        `transfer.is_quantizable`. That is done in int8 where it is fastest and the recipe leaves it open.
+        `transfer.is_quantizable`. That is done in int8 where it is fastest and the recipe leaves precision
+        and memory format open.
+    looks: how many images a trunk looks at, all views counted.
     """
     if kind == "trunk":
         engine, free = choose(demands), demands.precision == demands.memory_format == "auto"
-        in_int8 = free and probe().int8_gain > INT8_AHEAD
+        in_int8 = free and looks >= LOOKS and gains.may_take_int8(engine.device)
+        in_int8 = in_int8 and probe().int8_gain > INT8_AHEAD
         int8 = {"precision": "int8", "memory_format": "channels_last", "layer4_format": None}
         return replace(engine, **int8) if in_int8 else engine
     on, precision, memory_format = devices.device(), demands.precision, demands.memory_format
