@@ -230,7 +230,7 @@ def test_a_short_training_measures_no_precision(monkeypatch):
 
 def test_resume_takes_the_precision_of_the_saved_ways_and_measures_nothing(monkeypatch):
     clock = Clock(monkeypatch, by_precision)
-    monkeypatch.setattr(machine, "choose", lambda recipe, kind="images": ENGINE)
+    monkeypatch.setattr(machine, "choose", lambda recipe, kind="images", looks=0: ENGINE)
     monkeypatch.setattr(machine, "precisions_to_try", lambda *of: BOTH)
     ways = ((Convolution(64, 64, 3, 3, 3, 1, 1, "bf16"), Ways(*["columns"] * 3)),)
     saved = Convolutions(LEARNS.batch_size, ways)
@@ -308,7 +308,7 @@ def test_what_takes_pytorchs_way(monkeypatch):
 def by_products(monkeypatch):
     """Every training is long enough, and a matrix product always faster."""
     monkeypatch.setattr(tuning, "PACE", 1.0)
-    monkeypatch.setattr(machine, "choose", lambda recipe, kind="images": ENGINE)
+    monkeypatch.setattr(machine, "choose", lambda recipe, kind="images", looks=0: ENGINE)
     return Clock(
         monkeypatch, lambda each, way, convolution: 0.001 + 0.001 * (way != convolution.possible(each)[-1])
     )
@@ -388,7 +388,9 @@ def test_with_another_number_of_images_in_a_batch_resume_measures_anew(
 @pytest.mark.slow
 def test_in_another_precision_resume_measures_anew(sets, by_products, tmp_path, monkeypatch):
     stopped_after_one_epoch(sets, tmp_path, monkeypatch)
-    monkeypatch.setattr(machine, "choose", lambda recipe, kind="images": replace(ENGINE, precision="bf16"))
+    monkeypatch.setattr(
+        machine, "choose", lambda recipe, kind="images", looks=0: replace(ENGINE, precision="bf16")
+    )
     count = len(by_products.begun)
     history = trained(sets, LEARNS, tmp_path, resume=True)[1]
     assert len(by_products.begun) > count and "bf16" in history.engine

@@ -22,7 +22,7 @@ from resnet_course.data.images import DataError, ImageSet
 from resnet_course.features.feature_set import FeatureSet, trunk_digest
 from resnet_course.features.store import CHUNK, TYPES, ArrayFile, FeatureFile, FeaturesError
 from resnet_course.inputs.augmentations import AUGMENTATIONS
-from resnet_course.inputs.batches import augmented
+from resnet_course.inputs.batches import augmented, evenly_spread
 from resnet_course.inputs.transforms import to_input
 from resnet_course.inputs.views import views_of
 from resnet_course.machine import Engine
@@ -104,9 +104,8 @@ class _Pass:
         """The trunk as the engine computes it; in int8 with scales from images that lie evenly in the set."""
         if self.engine.precision != "int8":
             return fused(self.trunk)
-        count = len(self.image_set)
-        evenly = torch.linspace(0, count - 1, min(TOGETHER, count)).long()
-        return quantized(self.trunk, self.engine.place(to_input(self.image_set.take(evenly), self.recipe)))
+        some = evenly_spread(self.image_set, self.recipe, TOGETHER)
+        return quantized(self.trunk, self.engine.place(some))
 
     @torch.inference_mode()
     def shape(self) -> tuple[int, ...]:

@@ -120,6 +120,15 @@ def eval_batches(image_set: ImageSet, plan: Plan) -> Iterator[tuple[Tensor, Tens
         yield to_input(image_set.take(indices), plan), image_set.labels[indices]
 
 
+def evenly_spread(image_set: ImageSet, plan: Plan, count: int) -> Tensor:
+    """At most `count` images that lie evenly in a set, as they are: float32 [B, 3, image_size, image_size].
+
+    A folder has one class after the other, so its first images would show one class.
+    """
+    places = torch.linspace(0, len(image_set) - 1, min(count, len(image_set))).long()
+    return to_input(image_set.take(places), plan)
+
+
 @singledispatch
 def view_batches(image_set: ImageSet, plan: Plan) -> Iterator[list[Tensor]]:
     """The batches of `eval_batches` without labels, each as the list of its `test_views` views."""

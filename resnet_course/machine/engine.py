@@ -29,6 +29,7 @@ class Engine:
     threads: of the processor; None: as many as PyTorch uses already, within `threads_here()`.
     layer4_format: the layout of layer4, if its small maps are faster in another one; None: memory_format.
     convolutions: the ways of those that learn (see `machine.tuned`); None: PyTorch's.
+    frozen: "int8" where that is the precision of what is frozen in training steps; None: `precision`.
     """
 
     device: str
@@ -37,6 +38,7 @@ class Engine:
     threads: int | None = None
     layer4_format: str | None = None
     convolutions: Convolutions | None = None
+    frozen: str | None = None
 
     @classmethod
     def of(cls, network: nn.Module) -> Engine:
@@ -137,6 +139,8 @@ class Engine:
         on = f"{self.device}, {self.precision}, {self.memory_format.replace('_', '-')}"
         if self.layer4_format:
             on += f" (layer4 {self.layer4_format.replace('_', '-')})"
+        if self.frozen:
+            on += f", what is frozen in {self.frozen}"
         if self.threads is not None:
             on += f", {self.threads} thread{'s' * (self.threads > 1)}"
         return f"{on}, {self.convolutions}" if self.convolutions else on

@@ -24,7 +24,7 @@ from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned_in_any_precision
 from resnet_course.recipes import OPTIMIZERS, Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
-from resnet_course.transfer import freeze, fused, quantized, split_at, trunk_of
+from resnet_course.transfer import freeze, fused, on_quantized_trunk, quantized, split_at, trunk_of
 
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
 A_STEP = 0.3  # seconds of the step that is measured: on AMX one of 16 images took 1.4 times as long for each
@@ -42,6 +42,7 @@ class Cost:
     gradients of one image. update: seconds for the optimiser to change the weights. forward: seconds to
     validate on one view of one image.
     trunk_operations, step_operations: floating-point operations for an image; see `operations`.
+    int8_operations: how many of a step's are computed in int8.
     """
 
     recipe: Recipe
@@ -53,6 +54,7 @@ class Cost:
     forward: float
     trunk_operations: int
     step_operations: int
+    int8_operations: int = 0
 
     def seconds(self, images: int, validation_images: int) -> float:
         """The seconds of the whole phase on so many images."""
@@ -125,6 +127,7 @@ def _scaled(cost: Cost, recipe: Recipe, width: int) -> Cost:
         forward=cost.forward * learning,
         trunk_operations=trunk,
         step_operations=step,
+        int8_operations=round(cost.int8_operations * learning),
     )
 
 
@@ -175,7 +178,10 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
         )
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
         engine = _tuned(engine, recipe, network, batch(1), images, tuning_at_most)
-    gradients, update, forward = _learning(network, engine, batch, count, most)
+    learner, in_int8 = network, 0
+    if not recipe.cached_views and choose(recipe, "trunk", recipe.epochs * images).precision == "int8":
+        learner, in_int8 = _on_quantized_trunk(engine.place(model), recipe, engine.place(batch(count)))
+    gradients, update, forward = _learning(network, learner, engine, batch, count, most)
     return Cost(
         recipe=recipe,
         precision=engine.precision,
@@ -186,6 +192,7 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
         forward=forward,
         trunk_operations=trunk_operations,
         step_operations=operations(network, engine.place(batch(1)), learning=True),
+        int8_operations=in_int8,
     )
 
 
@@ -197,6 +204,14 @@ def _tuned(
     kind = "features" if recipe.cached_views else "images"
     precisions = precisions_to_try(recipe, kind, engine)
     return tuned_in_any_precision(engine, precisions, network, image, shard, steps, at_most)
+
+
+def _on_quantized_trunk(network: nn.Module, recipe: Recipe, inputs: Tensor) -> tuple[nn.Module, int]:
+    """What takes the batches of a step, as in `fit`, and how many of an image's operations are in int8."""
+    learner = on_quantized_trunk(network, recipe.train_from, inputs)
+    if learner is network:
+        return network, 0
+    return learner, operations(split_at(network, recipe.train_from)[0], inputs[:1])
 
 
 @functools.lru_cache(maxsize=1)
@@ -218,10 +233,16 @@ def _forward(network: Callable[[Tensor], Tensor], engine: Engine, batch: Callabl
 
 
 def _learning(
-    network: nn.Module, engine: Engine, batch: Callable[[int], Tensor], count: int, most: int
+    network: nn.Module,
+    learner: nn.Module,
+    engine: Engine,
+    batch: Callable[[int], Tensor],
+    count: int,
+    most: int,
 ) -> tuple[float, float, float]:
     """Seconds for the gradients of an image, for the optimiser to change the weights, to validate an image.
 
+    learner: what takes the batches of a step, the network itself or one that shares what learns of it.
     count, most: the fewest and the most images in a step; there are as many as take A_STEP.
     The second number does not grow with the batch; it is 0 where there was no time for it.
     """
@@ -237,7 +258,7 @@ def _learning(
         def gradients() -> None:
             optimizer.zero_grad()
             with way.autocast():
-                logits = network(engine.place(batch(count)))
+                logits = learner(engine.place(batch(count)))
             F.cross_entropy(logits.float(), labels).backward()
 
         return gradients

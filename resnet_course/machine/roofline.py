@@ -91,12 +91,18 @@ def shares(costs: Mapping[str, Sequence[Cost]], limits: Limits) -> dict[str, flo
         if trunk := [cost for cost in phases if cost.trunk]:
             flops = sum(cost.trunk_operations for cost in trunk) / sum(cost.trunk for cost in trunk)
             found[f"trunk pass of {name}"] = flops / 1e9 / limits.gigaflops[trunk[0].trunk_precision]
-        work = sum(cost.recipe.epochs * cost.step_operations for cost in phases)
+        at_least = sum(cost.recipe.epochs * _least_seconds(cost, limits) for cost in phases)
         took = sum(
             cost.recipe.epochs * (cost.gradients + cost.update / cost.recipe.batch_size) for cost in phases
         )
-        found[f"step of {name}"] = work / took / 1e9 / limits.gigaflops[phases[0].precision]
+        found[f"step of {name}"] = at_least / took
     return found
+
+
+def _least_seconds(cost: Cost, limits: Limits) -> float:
+    """For one image of a step, each operation at the limit of its precision."""
+    others = (cost.step_operations - cost.int8_operations) / 1e9 / limits.gigaflops[cost.precision]
+    return others + (cost.int8_operations / 1e9 / limits.gigaflops["int8"] if cost.int8_operations else 0.0)
 
 
 def prediction_share(image_size: int, limits: Limits) -> float:

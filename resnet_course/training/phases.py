@@ -18,18 +18,19 @@ from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
 from resnet_course.data.images import LabelledSet
 from resnet_course.features import cache_features, network_for
-from resnet_course.inputs.batches import eval_batches
+from resnet_course.inputs.batches import eval_batches, evenly_spread
 from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import OPTIMIZERS, SCHEDULES, Recipe
 from resnet_course.settings import Settings
 from resnet_course.training.averaging import WeightAverage
 from resnet_course.training.history import Measured
 from resnet_course.training.linear import cross_validated, pooled_features, start_head_as_linear_probe
-from resnet_course.transfer import apply_recipe, parameter_groups
+from resnet_course.transfer import apply_recipe, on_quantized_trunk, parameter_groups
 
 if TYPE_CHECKING:
     from resnet_course.training.state import Run
 
+SCALED_ON = 64  # images, from which the scales of int8 are found
 SEEDS_APART = 1_000_003  # a prime, so that a later phase does not draw what another seed drew in the first
 
 
@@ -136,6 +137,7 @@ def entered_phase(
     engine = _engine(network_for(model, train), train, recipe, left_in_its_middle or {})
     with engine.hosting(model):
         estimate = _linear_probe(run, recipe, train, val, engine)
+        engine, network = _network(model, train, recipe, engine)
         seed = recipe.seed + start * SEEDS_APART
         torch.manual_seed(seed + distributed.rank())  # dropout draws from torch's global numbers
         phase = Phase(
@@ -145,7 +147,7 @@ def entered_phase(
             val=val.subset(distributed.shard(torch.arange(len(val)))),
             cross_validated=estimate,
             model=model,
-            network=distributed.data_parallel(network_for(model, train)),
+            network=distributed.data_parallel(network),
             engine=engine,
             optimizer=make_optimizer(model, recipe),
             average=WeightAverage(model, recipe.average, recipe.head == "linear_probe"),
@@ -185,6 +187,8 @@ def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict
     known = machine.Convolutions.from_list(ways) if ways else None
     # The first process decides for all: processors in a group may differ, and measuring is done together.
     same = distributed.broadcast(measured_on == machine.signature(engine.device))
+    frozen = before.get("frozen") if same else _frozen(train, recipe)
+    engine = replace(engine, frozen=frozen)
     precisions = machine.precisions_to_try(recipe, train.kind, engine)
     if same and known and known.precision in precisions:
         engine = replace(engine, precision=known.precision)
@@ -204,6 +208,30 @@ def _tuned(
     image, _ = next(eval_batches(train.subset(torch.arange(1)), recipe))
     steps = recipe.epochs * (len(train) // recipe.batch_size)
     return machine.tuned_in_any_precision(engine, precisions, network, image, _batch(recipe), steps)
+
+
+def _frozen(train: LabelledSet, recipe: Recipe) -> str | None:
+    """The precision of what is frozen in training steps on images, if it is another than that of the rest."""
+    if train.kind == "features":
+        return None
+    precision = machine.choose(recipe, "trunk", recipe.epochs * len(train)).precision
+    return precision if precision == "int8" else None
+
+
+def _network(
+    model: nn.Module, train: LabelledSet, recipe: Recipe, engine: Engine
+) -> tuple[Engine, nn.Module]:
+    """What takes the training batches, and the engine; in int8 only what that can stand for."""
+    network = network_for(model, train)
+    if engine.frozen is None:
+        return engine, network
+    with engine.computing():
+        some = engine.place(evenly_spread(train, recipe, SCALED_ON))
+        found = on_quantized_trunk(model, recipe.train_from, some)
+    # One process alone cannot train another network than the others.
+    if distributed.all_reduce_sum([found is not model]).item() < distributed.world_size():
+        return replace(engine, frozen=None), network
+    return engine, found
 
 
 def _batch(recipe: Recipe) -> int:

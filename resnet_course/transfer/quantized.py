@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resnet_course.resnet.network import BasicBlock, NarrowProjection
-from resnet_course.transfer.parts import PARTS, fused
+from resnet_course.resnet.network import BasicBlock, NarrowProjection, ResNet
+from resnet_course.transfer.freezing import is_frozen
+from resnet_course.transfer.parts import PARTS, fused, split_at
 
 LEVELS = 255  # steps from the least to the largest number of 8 bits
 # Of the rounded weights. Without VNNI (AVX2 alone, AVX-512 before 2019) two products are added in 16 bits,
@@ -20,6 +21,7 @@ FAITHFUL = 0.15  # of their norm, by which features may differ at most; 0.02 to 
 # The parts of a stage of which it is known what they compute, and a block's parts in their order.
 PLAIN = BasicBlock, NarrowProjection, nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity
 BLOCK = ["conv1", "bn1", "relu", "conv2", "bn2"]
+HOOKS = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"
 OWN = {"forward", "residual", "shortcut"}  # functions that somebody may have given to a single part
 
 
@@ -57,7 +59,7 @@ def quantized(trunk: nn.Sequential, inputs: Tensor) -> Callable[[Tensor], Tensor
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", 2018 (arXiv 1712.05877). The kernels are oneDNN's, as `torch.compile` uses them.
     """
-    exact = fused(trunk)
+    exact = fused(trunk).to(memory_format=torch.channels_last)  # as the kernels of int8 want their maps
     with torch.no_grad():
         features = exact(inputs)
         if not features.isfinite().all():
@@ -65,6 +67,22 @@ def quantized(trunk: nn.Sequential, inputs: Tensor) -> Callable[[Tensor], Tensor
         found = _Quantized(exact, inputs)
         difference = (found(inputs) - features).norm() / features.norm().clamp(min=1e-12)
     return found if difference < FAITHFUL else exact
+
+
+def on_quantized_trunk(model: nn.Module, train_from: str, inputs: Tensor) -> nn.Module:
+    """The network for training steps, all before `train_from` in int8; what learns is the model's own.
+
+    The copy of the trunk is made now: weights that change later are not in it. inputs: as for `quantized`.
+    Returns the model itself where int8 cannot stand for its trunk: where that may move, is empty or not
+    `is_quantizable`, where something else may see or change what passes, or as `quantized` says.
+    """
+    if type(model) is not ResNet or _is_watched(model) or not is_frozen(model, train_from):
+        return model
+    trunk, head = split_at(model, train_from)
+    if not is_quantizable(trunk) or any(map(_is_watched, trunk.modules())):
+        return model
+    found = quantized(trunk, inputs)
+    return model if isinstance(found, nn.Module) else _OnQuantizedTrunk(found, head)
 
 
 def is_quantizable(trunk: nn.Sequential) -> bool:
@@ -88,8 +106,7 @@ def is_quantizable(trunk: nn.Sequential) -> bool:
 
 
 def _is_plain(part: nn.Module) -> bool:
-    hooks = part._forward_hooks or part._forward_pre_hooks
-    if type(part) not in PLAIN or hooks or OWN & vars(part).keys():
+    if type(part) not in PLAIN or _is_watched(part):
         return False
     if isinstance(part, nn.Conv2d):
         return part.padding_mode == "zeros" and not isinstance(part.padding, str)
@@ -106,10 +123,30 @@ def _is_plain(part: nn.Module) -> bool:
     return True
 
 
+def _is_watched(part: nn.Module) -> bool:
+    """Whether a hook or a function of its own may see or change what passes through a part."""
+    return any(vars(part)[hooks] for hooks in HOOKS) or bool(OWN & vars(part).keys())
+
+
 def _is_projection(shortcut: nn.Module) -> bool:
     """A convolution and its BatchNorm, or what is left of one that is fused."""
     kinds = nn.Conv2d, nn.BatchNorm2d | nn.Identity
     return len([*shortcut.children()]) == 2 and all(map(isinstance, shortcut.children(), kinds))
+
+
+class _OnQuantizedTrunk(nn.Module):
+    """A head that learns on a trunk that does not, whose weights are none of this module's."""
+
+    def __init__(self, trunk: Callable[[Tensor], Tensor], head: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images, float [N, 3, H, W] → logits, float [N, num_classes]."""
+        layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):  # the stem is in float32
+            features = self.trunk(x)
+        return self.head(features.contiguous(memory_format=layout))
 
 
 class _Quantized:
