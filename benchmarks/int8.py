@@ -2,8 +2,9 @@
 
     uv run python benchmarks/int8.py --data … --weights … --data-is … --weights-are … --machine avx512
 
-Time: the trunk of LAPTOP on 64 pictures, both ways in turn. Accuracy: a linear probe on averaged features
-learns from LEARN training pictures and is judged on all the others, in fp32 and in int8, picture by picture.
+Time: the trunk of LAPTOP on 64 pictures, and a step of FULL's first phase with what is frozen, both ways in
+turn. Accuracy: a linear probe on averaged features learns from LEARN training pictures and is judged on all
+the others, in fp32 and in int8, picture by picture.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 import torch
-from measuring import in_turn, splits_of, timed
+from measuring import endless, in_turn, splits_of, step_times, timed
 from record import named, parser, record
 from torch import Tensor
 
@@ -19,13 +20,14 @@ from resnet_course import machine
 from resnet_course.data import ImageSet
 from resnet_course.evaluation.summaries import difference_of_answers
 from resnet_course.inputs import to_input
-from resnet_course.recipes import LAPTOP
-from resnet_course.training import fit_linear
+from resnet_course.recipes import FULL_FIRST, LAPTOP
+from resnet_course.training import fit_linear, make_optimizer
 from resnet_course.training.linear import PROBE_DECAY
-from resnet_course.transfer import build_model, fused, quantized, trunk_of
+from resnet_course.transfer import build_model, fused, on_quantized_trunk, quantized, trunk_of
 
 LEARN = 8_000  # pictures
 TOGETHER, ROUNDS = 64, 15
+STEPS, MANY = 3, 10_000  # steps each time; steps of a training that is worth measuring convolutions for
 ENGINE = machine.Engine("cpu", "fp32", "channels_last")
 
 
@@ -44,9 +46,12 @@ def measure(options: Namespace) -> dict[str, object]:
         features = {name: pooled(trunk, mixed) for name, trunk in trunks.items()}
     right = {name: judged(found, mixed) for name, found in features.items()}
     difference = difference_of_answers(right["int8"], right["fp32"])
+    steps = times_of_steps(mixed, options.weights)
     return {
         "milliseconds": {name: round(1000 * seconds, 1) for name, seconds in times.items()},
         "times_as_long": round(times["int8"] / times["fp32"], 2),
+        "step_milliseconds": {name: round(time, 1) for name, time in steps.items()},
+        "step_times_as_long": round(steps["int8"] / steps["exact"], 2),
         "features_differ_percent": round(100 * float((rounded - exact).norm() / exact.norm()), 1),
         "probe_percent": {name: round(100 * float(each.double().mean()), 2) for name, each in right.items()},
         "difference_points": round(100 * difference.mean, 2),
@@ -54,6 +59,24 @@ def measure(options: Namespace) -> dict[str, object]:
         "pictures_learned": LEARN,
         "pictures_judged": len(mixed) - LEARN,
     }
+
+
+def times_of_steps(images: ImageSet, weights: str) -> dict[str, float]:
+    """Milliseconds of a step as `fit` does it, what is frozen computed like the rest, and in int8."""
+    recipe = FULL_FIRST
+    model = build_model(len(images.classes), weights, recipe.train_from, recipe.dropout)
+    some = to_input(images.take(slice(TOGETHER)), recipe)
+    engine = machine.tuned(machine.choose(recipe), model, some[:1], recipe.batch_size, MANY)
+    engine.place(model)
+    batches, optimizer = endless(images, recipe), make_optimizer(model, recipe)
+    with engine.computing():
+        in_int8 = on_quantized_trunk(model, recipe.train_from, engine.place(some))
+        networks = {"exact": model, "int8": in_int8}
+        ways = {
+            name: lambda network=network: step_times(network, batches, optimizer, engine, STEPS)
+            for name, network in networks.items()
+        }
+        return in_turn(ways, ROUNDS)
 
 
 def batch(images: ImageSet, start: int) -> Tensor:
