@@ -38,11 +38,13 @@ def measure_limits(name: str) -> dict[str, object]:
     reached["prediction"] = machine.prediction_share(LAPTOP.image_size, limits)
     laptop = costs["laptop"][0]
     intensity = dict(zip(reached, intensities(1 if laptop.trunk_precision == "int8" else 4), strict=True))
-    precisions = (laptop.trunk_precision, laptop.precision, costs["full"][0].precision, "fp32")
-    speed = {
-        name: share * limits.gigaflops[precision]
-        for (name, share), precision in zip(reached.items(), precisions, strict=True)
-    }
+    fp32 = limits.gigaflops["fp32"]
+    speeds = (
+        laptop.trunk_operations / laptop.trunk / 1e9,
+        *(speed_of_steps(costs[name]) for name in ("laptop", "full")),
+        reached["prediction"] * fp32,
+    )
+    speed = dict(zip(reached, speeds, strict=True))
     draw(name, limits, reached, speed, intensity)
     return {
         "gigaflops": {name: round(speed, 1) for name, speed in limits.gigaflops.items()},
@@ -53,10 +55,17 @@ def measure_limits(name: str) -> dict[str, object]:
     }
 
 
-def intensities(trunk_bytes: int) -> list[float]:
+def speed_of_steps(costs: tuple[machine.Cost, ...]) -> float:
+    """Billions of operations a second in the steps of all phases."""
+    operations = sum(cost.recipe.epochs * cost.step_operations for cost in costs)
+    seconds = (cost.recipe.epochs * (cost.gradients + cost.update / cost.recipe.batch_size) for cost in costs)
+    return operations / sum(seconds) / 1e9
+
+
+def intensities(frozen_bytes: int) -> list[float]:
     """Operations a byte of the trunk pass and the step of LAPTOP, of FULL's step, and of a prediction.
 
-    trunk_bytes: of each number in the trunk pass.
+    frozen_bytes: of each number in what is frozen and not used to predict.
     """
     laptop, full = (freeze(resnet18(10), recipe.train_from) for recipe in (LAPTOP, FULL))
     trunk, head = trunk_of(laptop, "layer4"), split_at(laptop, "layer4")[1]
@@ -65,24 +74,26 @@ def intensities(trunk_bytes: int) -> list[float]:
         features = trunk.eval()(image)
     larger = torch.zeros(1, 3, FULL.image_size, FULL.image_size)
     return [
-        intensity(trunk, image, LAPTOP.batch_size, learning=False) * 4 / trunk_bytes,
+        intensity(trunk, image, LAPTOP.batch_size, learning=False, frozen_bytes=frozen_bytes),
         intensity(head, features, LAPTOP.batch_size, learning=True),
-        intensity(full, larger, FULL.batch_size, learning=True),
+        intensity(full, larger, FULL.batch_size, learning=True, frozen_bytes=frozen_bytes),
         intensity(laptop, image, 1, learning=False),
     ]
 
 
-def intensity(network: nn.Module, image: Tensor, batch: int, learning: bool) -> float:
+def intensity(network: nn.Module, image: Tensor, batch: int, learning: bool, frozen_bytes: int = 4) -> float:
     """Operations for each byte, if every convolution reads and writes each of its tensors once.
 
     A gradient reads and writes as much as the pass forward, so learning is counted as three of it.
+    frozen_bytes: of each number that a frozen layer reads or writes.
     """
     moved = 0.0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal moved
-        passes = 3 if learning and module.weight.requires_grad else 1
-        moved += 4 * passes * (inputs[0].numel() + output.numel() + module.weight.numel() / batch)
+        learns = module.weight.requires_grad
+        each = (4 if learns else frozen_bytes) * (3 if learning and learns else 1)
+        moved += each * (inputs[0].numel() + output.numel() + module.weight.numel() / batch)
 
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]

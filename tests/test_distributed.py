@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_course.machine import distributed
+from resnet_course.machine import distributed, gains
 from resnet_course.training import checkpoint, loop
 
 # The tests run this with one process and with two: it only calls `fit`, one training after another. BatchNorm
@@ -27,10 +27,11 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 import torch
 from resnet_course import transfer
 from resnet_course.data.images import ImageSet
-from resnet_course.machine import tuning
+from resnet_course.machine import probing, tuning
 from resnet_course.recipes import REDUCED
 from resnet_course.resnet import resnet18
 from resnet_course.training import fit, loop
@@ -57,17 +58,24 @@ def run(out, kind, epochs, stop_after):
     )
     torch.manual_seed(0)
     model = resnet18(2, width=8)
+    changed = contextlib.ExitStack()
     if kind == "tuned":  # whatever is fastest here, as in a long training
-        tuning.PACE, tuning.GAIN = 1.0, 1e9  # however short the training, however small the gain
+        changed.enter_context(patch.object(tuning, "PACE", 1.0))  # however short the training
+        changed.enter_context(patch.object(tuning, "GAIN", 1e9))  # however small the gain
         recipe = replace(recipe, memory_format="auto")
-    if kind in ("frozen", "tuned"):
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
+    if kind == "int8":
+        changed.enter_context(patch.object(probing, "LOOKS", 1))
+        changed.enter_context(patch.object(probing, "INT8_AHEAD", 0.0))
+        recipe = replace(recipe, train_from="layer3", precision="auto", memory_format="auto")
+    if kind in ("frozen", "tuned", "int8"):
+        for name, module in model.named_modules():
+            stands_still_already = kind == "int8" and not name.startswith(("layer3", "layer4"))
+            if isinstance(module, torch.nn.BatchNorm2d) and not stands_still_already:
                 module.__class__ = Still
     if kind == "cached":
         recipe = replace(recipe, train_from="layer4", augmentation="flip", cached_views=2)
         transfer.freeze(model, "layer4")
-    with contextlib.suppress(KeyboardInterrupt):
+    with changed, contextlib.suppress(KeyboardInterrupt):
         fit(model, image_set, image_set, recipe, Path(out), resume=True, home=Path(out) / "home")
 
 for job in json.loads(sys.argv[1]):
@@ -117,14 +125,15 @@ def values(out, name):
 def runs(script, tmp_path_factory):
     """Five epochs of ten steps and an image that is left out, whole and stopped, and one on features.
 
-    Also one with the fastest ways of its convolutions. All with one and with two processes, in the folders
-    "whole", "stopped", "cached" and "tuned"; what they said is in the file "said".
+    Also one with the fastest ways of its convolutions, and one with what is frozen in int8. All with one and
+    with two processes, in the folders "whole", "stopped", "cached", "tuned" and "int8"; what they said is in
+    the file "said".
     """
     found = {}
     for count in (1, 2):
         found[count] = tmp_path_factory.mktemp(f"by_{count}")
         jobs = ("whole", "frozen", 5, -1), ("stopped", "frozen", 5, STOPPED), ("cached", "cached", 1, -1)
-        jobs += (("tuned", "tuned", 1, -1),)
+        jobs += ("tuned", "tuned", 1, -1), ("int8", "int8", 2, -1)
         said = train(script, count, *((found[count] / name, *rest) for name, *rest in jobs))
         (found[count] / "said").write_text(said, encoding="utf-8")
     return found
@@ -143,7 +152,7 @@ def test_two_processes_give_the_losses_of_one_with_the_same_batches(runs):
 @pytest.mark.slow
 def test_a_program_that_only_calls_fit_trains_in_all_its_processes_each_time(runs):
     said = {count: (runs[count] / "said").read_text(encoding="utf-8") for count in (1, 2)}
-    assert said[2].count("2 processes train together") == 4 and "processes" not in said[1]
+    assert said[2].count("2 processes train together") == 5 and "processes" not in said[1]
     assert said[2].count("epoch 1/1: ") == 2, "only the first process speaks"
 
 
@@ -161,6 +170,16 @@ def test_features_are_made_once_and_batchnorm_in_training_mode_makes_a_differenc
         assert len(list((runs[count] / "cached" / "home" / "features").glob("*.npy"))) == 2
     one, two = (values(runs[count] / "cached", "train_loss") for count in (1, 2))
     assert one != pytest.approx(two, abs=1e-4) and one == pytest.approx(two, abs=0.3)
+
+
+@pytest.mark.slow
+def test_processes_train_on_the_same_frozen_part_in_int8(runs):
+    one, two = (runs[count] / "int8" for count in (1, 2))
+    trainings = [checkpoint.load(out / "last.pt").training for out in (one, two)]
+    assert trainings[0]["frozen"] == trainings[1]["frozen"]
+    assert trainings[0]["frozen"] == ("int8" if gains.may_take_int8("cpu") else None)
+    assert values(two, "train_loss") == pytest.approx(values(one, "train_loss"), abs=0.02)
+    assert values(two, "val_loss") == pytest.approx(values(one, "val_loss"), abs=0.05)
 
 
 @pytest.mark.slow

@@ -10,11 +10,12 @@ from torch import nn
 
 from resnet_course import machine
 from resnet_course.evaluation import evaluate
-from resnet_course.machine import Engine, distributed
-from resnet_course.recipes import FULL_FIRST, REDUCED
-from resnet_course.resnet import ResNet
+from resnet_course.machine import Cost, Engine, distributed, estimates
+from resnet_course.machine.operations import operations
+from resnet_course.recipes import FULL_FIRST, LAPTOP, REDUCED
+from resnet_course.resnet import ResNet, resnet18
 from resnet_course.training import checkpoint, fit, loop, phases
-from resnet_course.transfer import freeze, on_quantized_trunk
+from resnet_course.transfer import freeze, on_quantized_trunk, split_at
 
 ON_IMAGES = replace(OPEN, train_from="layer3", batch_size=32, cached_views=0)
 
@@ -129,7 +130,22 @@ def damaged(model):
         model.layer1[0].conv1.weight[0, 0, 0, 0] = float("nan")
 
 
+class Standardised(nn.Conv2d):
+    def forward(self, x):
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+
+
+def own_convolution_in_the_stem(model):
+    model.conv1.__class__ = Standardised  # BatchNorm's factor fused into its weight would be lost
+
+
+def without_statistics(model):
+    model.bn1.running_mean = model.bn1.running_var = None
+
+
 MORE = (subclassed, own_forward_of_the_model, hooked_as_a_whole, hooked_for_gradients, hooked_stem)
+MORE += (own_convolution_in_the_stem, without_statistics)
 MOVING = (hooked_pooling, thawed, moving_batchnorm, all_learns, damaged)
 
 
@@ -169,7 +185,7 @@ def test_fit_learns_on_it_and_validates_with_the_exact_network(int8):
     at_first = network(16, "layer3").layer3[0].conv1.weight.detach()
     assert 0 < difference(weights, others) < difference(at_first, others)
     validated = evaluate(found, val, replace(ON_IMAGES, precision="fp32"))
-    assert validated.accuracy == pytest.approx(max(history.values("val_accuracy")))
+    assert validated.accuracy == pytest.approx(history.best["val_accuracy"])
     assert validated.loss == pytest.approx(history.best["val_loss"], rel=1e-3)
     assert validated.accuracy > 0.9
 
@@ -215,10 +231,48 @@ def test_one_process_that_cannot_makes_all_compute_exactly(int8, monkeypatch):
     model = network(8, "layer3")
     engine = Engine("cpu", "fp32", "channels_last", 1, frozen="int8")
     assert phases._network(model, train, ON_IMAGES, engine)[0] == engine
+    asked = []
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "all_reduce_sum", lambda numbers: torch.tensor(numbers) + 0.0)
-    found, taken = phases._network(model, train, ON_IMAGES, engine)
-    assert taken is model and found == replace(engine, frozen=None)
+    monkeypatch.setattr(distributed, "broadcast_state", lambda model: asked.append("weights"))
+    monkeypatch.setattr(distributed, "all_reduce_sum", lambda few: asked.append(few[0]) or torch.tensor(1.0))
+    for each in (engine, replace(engine, frozen=None)):  # one that cannot asks the others too
+        found, taken = phases._network(model, train, ON_IMAGES, each)
+        assert taken is model and found == replace(engine, frozen=None)
+    assert asked == ["weights", True, "weights", False]
+
+
+@pytest.mark.parametrize("train_from", ["layer3", "fc"])
+def test_the_layout_of_layer4_does_not_keep_it_from_int8(int8, monkeypatch, train_from):
+    two_layouts = Engine("cpu", "fp32", "channels_last", 1, layer4_format="contiguous")
+    choose = machine.choose
+    monkeypatch.setattr(
+        machine,
+        "choose",
+        lambda recipe, kind="images", looks=1: (
+            choose(recipe, kind, looks) if kind == "trunk" else two_layouts
+        ),
+    )
+    train, val = sets(120, 40)
+    model = network(8)
+    history = fit(model, train, val, replace(ON_IMAGES, train_from=train_from, epochs=1))
+    assert "what is frozen in int8" in history.engine
+    assert ("layer4 contiguous" in history.engine) == (train_from == "layer3")
+    assert not model.layer4._forward_pre_hooks
+
+
+def test_large_images_find_their_scales_on_fewer(int8, monkeypatch):
+    seen = []
+    monkeypatch.setattr(phases, "SCALED_ON_PIXELS", 8 * 48**2)
+    monkeypatch.setattr(
+        phases, "on_quantized_trunk", lambda model, _, some: (seen.append(len(some)), model)[1]
+    )
+    train, _ = sets(120, 40)
+    for size in (32, 48, 64, 512):
+        recipe = replace(ON_IMAGES, image_size=size)
+        phases._network(
+            network(8, "layer3"), train, recipe, Engine("cpu", "fp32", "channels_last", 1, frozen="int8")
+        )
+    assert seen == [18, 8, 4, 2]
 
 
 # Stopped and taken up again
@@ -274,15 +328,45 @@ def test_what_was_begun_exactly_goes_on_exactly_but_on_another_machine(int8, tmp
     assert begun == [None, None if here else "int8"] and same(exactly, resumed) == here
 
 
+def test_what_was_begun_in_int8_goes_on_so_though_it_is_no_longer_measured_as_faster(
+    int8, tmp_path, monkeypatch
+):
+    whole, _ = trained(tmp_path / "whole", monkeypatch)
+    original = phases._engine
+
+    def engine(network, train, recipe, before):
+        if before:
+            monkeypatch.setattr("resnet_course.machine.probing.INT8_AHEAD", 9.0)
+        return original(network, train, recipe, before)
+
+    monkeypatch.setattr(phases, "_engine", engine)
+    parts, history = trained(tmp_path / "parts", monkeypatch, stop_after=1)
+    assert same(whole, parts) and "int8" in history.engine
+    later, _ = trained(tmp_path / "later", monkeypatch)
+    assert not same(whole, later), "it is measured as slower by now"
+
+
 # What it will take
 
 
-def test_an_estimate_computes_steps_as_fit_does(int8):
+def test_an_estimate_computes_steps_as_fit_does(int8, monkeypatch):
     recipe = replace(FULL_FIRST, image_size=64, epochs=1, batch_size=16, memory_format="auto")
+    rounded = []
+
+    def counted(*given):
+        rounded.append(on_quantized_trunk(*given))
+        rounded[-1].register_forward_hook(lambda *_: rounded.append("called"))
+        return rounded[-1]
+
+    monkeypatch.setattr(estimates, "on_quantized_trunk", counted)
     (cost,) = machine.costs(recipe, 200, width=8, tuning_at_most=0.0)
+    assert rounded.count("called") >= 2, "its steps are those that are timed"
     (exact,) = machine.costs(replace(recipe, precision="fp32"), 200, width=8, tuning_at_most=0.0)
     assert 0 < cost.int8_operations < cost.step_operations == exact.step_operations
     assert exact.int8_operations == 0
+    model = freeze(resnet18(10, 8), "layer3")
+    stages = nn.Sequential(model.layer1, model.layer2)
+    assert cost.int8_operations == operations(stages, torch.zeros(1, 8, 16, 16)), "the stem is in float32"
     assert machine.costs(replace(REDUCED, image_size=32), 200, width=8)[0].int8_operations == 0
     limits = machine.Limits({"fp32": 100.0, "int8": 400.0}, 10.0)
     (share,) = machine.shares({"it": [cost]}, limits).values()
@@ -295,6 +379,31 @@ def test_the_larger_images_of_a_second_phase_have_more_operations_in_int8(int8):
     costs = machine.costs(replace(first, image_size=96, first=first), 200, width=8, tuning_at_most=0.0)
     one, other = (cost.int8_operations / cost.step_operations for cost in costs)
     assert one == pytest.approx(other, rel=0.05) and costs[1].int8_operations > costs[0].int8_operations
+
+
+def test_what_is_scaled_from_laptop_has_its_frozen_part_at_the_pace_of_the_trunk_pass():
+    known = Cost(replace(LAPTOP, image_size=64), "fp32", "int8", 1.0, 8.0, 0.0, 1.0, *laptop_operations(64))
+    exact = replace(known, trunk_precision="fp32")
+    for train_from in ("layer3", "fc", "layer1", "all"):
+        recipe = replace(FULL_FIRST, image_size=64, train_from=train_from)
+        ((found,), (slower,)) = (machine.scaled(each, recipe) for each in (known, exact))
+        step = slower.step_operations
+        assert slower.gradients == pytest.approx(8.0 * step / known.step_operations)
+        assert (found.step_operations, slower.int8_operations) == (step, 0)
+        pace, frozen = 8.0 / known.step_operations, found.int8_operations
+        at_the_trunks = frozen / known.trunk_operations
+        assert found.gradients == pytest.approx(pace * (step - frozen) + at_the_trunks)
+        assert (frozen > 0) == (train_from in ("layer3", "fc"))
+
+
+def laptop_operations(size):
+    """Of LAPTOP's trunk, and of a step on its features."""
+    model = freeze(resnet18(10), "layer4")
+    trunk, head = split_at(model.eval(), "layer4")
+    image = torch.zeros(1, 3, size, size)
+    with torch.no_grad():
+        features = trunk(image)
+    return operations(trunk, image), operations(head, features, learning=True)
 
 
 def test_damage_that_comes_later_shows_in_the_loss(int8):

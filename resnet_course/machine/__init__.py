@@ -3,7 +3,7 @@
 from resnet_course.machine.convolutions import Convolutions
 from resnet_course.machine.devices import DeviceError, device
 from resnet_course.machine.engine import Engine
-from resnet_course.machine.estimates import Cost, costs, estimate, scaled
+from resnet_course.machine.estimates import Cost, costs, estimate, frozen_in_int8, scaled
 from resnet_course.machine.limits import memory_free, processor, threads_here, usable_cores
 from resnet_course.machine.memory import keeping_memory
 from resnet_course.machine.probing import (
@@ -34,6 +34,7 @@ __all__ = [
     "environment",
     "estimate",
     "forget",
+    "frozen_in_int8",
     "keeping_memory",
     "measure_limits",
     "memory_free",

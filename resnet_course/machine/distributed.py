@@ -8,7 +8,7 @@ import functools
 import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -153,9 +153,19 @@ def broadcast(value: Any) -> Any:
 
 def broadcast_buffers(model: nn.Module) -> None:
     """Give all processes the first one's BatchNorm statistics; each has seen its own images only."""
+    _broadcast(model.buffers())
+
+
+def broadcast_state(model: nn.Module) -> None:
+    """Give all processes the first one's weights and BatchNorm statistics."""
+    _broadcast(itertools.chain(model.parameters(), model.buffers()))
+
+
+@torch.no_grad()
+def _broadcast(tensors: Iterable[Tensor]) -> None:
     if world_size() > 1:
-        for buffer in model.buffers():
-            dist.broadcast(buffer, 0)
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def data_parallel(network: nn.Module) -> nn.Module:

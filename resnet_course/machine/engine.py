@@ -103,6 +103,11 @@ class Engine:
         layout = {"memory_format": "channels_last", "layer4_format": None} if convolutions else {}
         return replace(self, convolutions=convolutions, **layout)
 
+    def with_frozen_in_int8(self, train_from: str) -> Engine:
+        """This engine, with all before `train_from` in int8; a layout of layer4's own is for what learns."""
+        layer4_format = None if train_from == "fc" else self.layer4_format
+        return replace(self, frozen="int8", layer4_format=layer4_format)
+
     def for_batches_of(self, count: int) -> Engine:
         """This engine with its ways of convolutions for batches of so many images."""
         if self.convolutions is None:

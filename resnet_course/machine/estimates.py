@@ -24,7 +24,7 @@ from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned_in_any_precision
 from resnet_course.recipes import OPTIMIZERS, Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
-from resnet_course.transfer import freeze, fused, on_quantized_trunk, quantized, split_at, trunk_of
+from resnet_course.transfer import PARTS, freeze, fused, on_quantized_trunk, quantized, split_at, trunk_of
 
 PIXELS = 16 * 128 * 128  # of the images of one step that is measured: 5 of 224 pixels a side, 64 of 64
 A_STEP = 0.3  # seconds of the step that is measured: on AMX one of 16 images took 1.4 times as long for each
@@ -107,6 +107,13 @@ def _same_work(one: Recipe, other: Recipe) -> bool:
     return alike and bool(one.cached_views) == bool(other.cached_views)
 
 
+def frozen_in_int8(recipe: Recipe, images: int) -> bool:
+    """Whether a phase that learns from so many images, and not from features, has its frozen part in int8."""
+    if recipe.train_from == "all" or recipe.batchnorm_moves:
+        return False
+    return choose(recipe, "trunk", recipe.epochs * images).precision == "int8"
+
+
 def scaled(cost: Cost, recipe: Recipe, width: int = 64) -> tuple[Cost, ...]:
     """What each phase of another recipe would cost, if every operation took as long as in one measured.
 
@@ -117,32 +124,44 @@ def scaled(cost: Cost, recipe: Recipe, width: int = 64) -> tuple[Cost, ...]:
 
 def _scaled(cost: Cost, recipe: Recipe, width: int) -> Cost:
     """The same for one phase."""
-    trunk, step = _operations(recipe.train_from, recipe.image_size, bool(recipe.cached_views), width)
-    learning = step / cost.step_operations
+    frozen, rounded, step = _operations(recipe.train_from, recipe.image_size, width)
+    trunk, in_int8 = (frozen, 0) if recipe.cached_views else (0, rounded)
+    total, pace = step + frozen - trunk, cost.gradients / cost.step_operations
+    gradients = pace * total
+    if not cost.trunk:
+        in_int8 = round(cost.int8_operations * total / cost.step_operations)
+    elif cost.trunk_precision == "int8":
+        gradients = pace * (total - in_int8) + in_int8 * cost.trunk / cost.trunk_operations
+    else:
+        in_int8 = 0
     return replace(
         cost,
         recipe=recipe,
         trunk=cost.trunk * trunk / cost.trunk_operations if trunk else 0.0,
-        gradients=cost.gradients * learning,
-        forward=cost.forward * learning,
+        gradients=gradients,
+        forward=cost.forward * total / cost.step_operations,
         trunk_operations=trunk,
-        step_operations=step,
-        int8_operations=round(cost.int8_operations * learning),
+        step_operations=total,
+        int8_operations=in_int8,
     )
 
 
 @functools.cache
-def _operations(train_from: str, image_size: int, cached: bool, width: int) -> tuple[int, int]:
-    """For one image, those of the trunk whose output is kept, and those of a training step."""
+def _operations(train_from: str, image_size: int, width: int) -> tuple[int, int, int]:
+    """For one image: of the trunk, those of it that int8 may compute, and of a step on its features."""
     with torch.device("meta"):  # shapes alone, so it takes milliseconds
         model, image = resnet18(10, width), torch.zeros(1, 3, image_size, image_size)
-    freeze(model, train_from)
-    if not cached:
-        return 0, operations(model, image, learning=True)
-    trunk, rest = split_at(model, train_from)
+    trunk, rest = split_at(freeze(model, train_from), train_from)
     with eval_mode(model), torch.no_grad():
         features = trunk(image)
-    return operations(trunk, image), operations(rest, features, learning=True)
+    frozen = operations(trunk, image) if len(trunk) else 0
+    return frozen, _rounded_operations(trunk, image), operations(rest, features, learning=True)
+
+
+def _rounded_operations(trunk: nn.Sequential, image: Tensor) -> int:
+    """Those of a trunk's stages, which int8 may compute; its stem it leaves."""
+    stem = trunk[: len(PARTS["stem"])]
+    return operations(trunk, image) - operations(stem, image) if len(trunk) > len(stem) else 0
 
 
 def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cost:
@@ -179,8 +198,11 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
     if recipe.memory_format == "auto":  # as `fit` does, which then need not measure again
         engine = _tuned(engine, recipe, network, batch(1), images, tuning_at_most)
     learner, in_int8 = network, 0
-    if not recipe.cached_views and choose(recipe, "trunk", recipe.epochs * images).precision == "int8":
-        learner, in_int8 = _on_quantized_trunk(engine.place(model), recipe, engine.place(batch(count)))
+    if not recipe.cached_views and frozen_in_int8(recipe, images):
+        engine = engine.with_frozen_in_int8(recipe.train_from)
+        learner = on_quantized_trunk(engine.place(model), recipe.train_from, engine.place(batch(count)))
+    if learner is not network:
+        in_int8 = _rounded_operations(split_at(model, recipe.train_from)[0], engine.place(batch(1)))
     gradients, update, forward = _learning(network, learner, engine, batch, count, most)
     return Cost(
         recipe=recipe,
@@ -204,14 +226,6 @@ def _tuned(
     kind = "features" if recipe.cached_views else "images"
     precisions = precisions_to_try(recipe, kind, engine)
     return tuned_in_any_precision(engine, precisions, network, image, shard, steps, at_most)
-
-
-def _on_quantized_trunk(network: nn.Module, recipe: Recipe, inputs: Tensor) -> tuple[nn.Module, int]:
-    """What takes the batches of a step, as in `fit`, and how many of an image's operations are in int8."""
-    learner = on_quantized_trunk(network, recipe.train_from, inputs)
-    if learner is network:
-        return network, 0
-    return learner, operations(split_at(network, recipe.train_from)[0], inputs[:1])
 
 
 @functools.lru_cache(maxsize=1)

@@ -171,7 +171,7 @@ def forget() -> None:
 def choose(demands: Demands, kind: str = "images", looks: int = LOOKS) -> Engine:
     """The engine for a recipe: what it demands, and by measurement where it says "auto".
 
-    kind: what it will compute: "images" or "features", or "trunk", the features of a frozen trunk that
+    kind: what it will compute: "images" or "features", or "trunk", the features of a frozen trunk, if it is
         `transfer.is_quantizable`. That is done in int8 where it is fastest and the recipe leaves precision
         and memory format open.
     looks: how many images a trunk looks at, all views counted.

@@ -55,7 +55,7 @@ def measure_limits(demands: Recipe) -> Limits:
         products = {"fp32": _product(engine.device, torch.float32)}
         if not probe().bf16_is_slow:
             products["bf16"] = _product(engine.device, torch.bfloat16)
-        if choose(demands, "trunk").precision == "int8":
+        if any(choose(phase, "trunk").precision == "int8" for phase in demands.phases):
             products["int8"] = _product_in_int8()
         for precision, product in products.items():
             # The peak of many: a shared machine is slower for moments, and with AMX a product takes 20 ms.

@@ -30,7 +30,8 @@ from resnet_course.transfer import apply_recipe, on_quantized_trunk, parameter_g
 if TYPE_CHECKING:
     from resnet_course.training.state import Run
 
-SCALED_ON = 64  # images, from which the scales of int8 are found
+SCALED_ON = 64  # images, from which the scales of int8 are found; of more than 224 pixels fewer
+SCALED_ON_PIXELS = SCALED_ON * 224**2
 SEEDS_APART = 1_000_003  # a prime, so that a later phase does not draw what another seed drew in the first
 
 
@@ -41,7 +42,8 @@ class Phase:
     recipe: of this phase. start: how many epochs came before it.
     train, val: what it learns from and validates on: images, or their features.
     cross_validated: what takes the place of validating where there are no validation images.
-    model: the whole network. network: the part of it that takes their batches.
+    model: the whole network. network: what takes their batches: a part of it, or it with a rounded copy of
+        what is frozen.
     began, began_after: when this process began with it, in seconds, and after how many epochs of all.
     preparation_seconds: for features, before its first epoch.
     paces: seconds for each image, of every epoch so far.
@@ -186,9 +188,13 @@ def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict
     measured_on, ways = before.get("convolutions", (None, None))
     known = machine.Convolutions.from_list(ways) if ways else None
     # The first process decides for all: processors in a group may differ, and measuring is done together.
-    same = distributed.broadcast(measured_on == machine.signature(engine.device))
-    frozen = before.get("frozen") if same else _frozen(train, recipe)
-    engine = replace(engine, frozen=frozen)
+    here = measured_on == machine.signature(engine.device)
+    same = distributed.broadcast(here)
+    if same:
+        in_int8 = here and before.get("frozen") == "int8"
+    else:
+        in_int8 = train.kind == "images" and machine.frozen_in_int8(recipe, len(train))
+    engine = engine.with_frozen_in_int8(recipe.train_from) if in_int8 else engine
     precisions = machine.precisions_to_try(recipe, train.kind, engine)
     if same and known and known.precision in precisions:
         engine = replace(engine, precision=known.precision)
@@ -210,26 +216,19 @@ def _tuned(
     return machine.tuned_in_any_precision(engine, precisions, network, image, _batch(recipe), steps)
 
 
-def _frozen(train: LabelledSet, recipe: Recipe) -> str | None:
-    """The precision of what is frozen in training steps on images, if it is another than that of the rest."""
-    if train.kind == "features":
-        return None
-    precision = machine.choose(recipe, "trunk", recipe.epochs * len(train)).precision
-    return precision if precision == "int8" else None
-
-
 def _network(
     model: nn.Module, train: LabelledSet, recipe: Recipe, engine: Engine
 ) -> tuple[Engine, nn.Module]:
     """What takes the training batches, and the engine; in int8 only what that can stand for."""
-    network = network_for(model, train)
-    if engine.frozen is None:
-        return engine, network
-    with engine.computing():
-        some = engine.place(evenly_spread(train, recipe, SCALED_ON))
-        found = on_quantized_trunk(model, recipe.train_from, some)
+    network = found = network_for(model, train)
+    distributed.broadcast_state(model)  # what is copied now, DistributedDataParallel does not make equal
+    if engine.frozen:
+        count = min(SCALED_ON, max(2, SCALED_ON_PIXELS // recipe.image_size**2))
+        with engine.computing():
+            some = engine.place(evenly_spread(train, recipe, count))
+            found = on_quantized_trunk(model, recipe.train_from, some)
     # One process alone cannot train another network than the others.
-    if distributed.all_reduce_sum([found is not model]).item() < distributed.world_size():
+    if distributed.all_reduce_sum([found is not network]).item() < distributed.world_size():
         return replace(engine, frozen=None), network
     return engine, found
 

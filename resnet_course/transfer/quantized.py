@@ -50,8 +50,8 @@ def quantized(trunk: nn.Sequential, inputs: Tensor) -> Callable[[Tensor], Tensor
     Weights are rounded with a scale for each output channel, maps with one scale each, which reaches as far
     as they do on `inputs`. The stem stays in float32.
 
-    trunk: of `trunk_of`, on the CPU; it must be `is_quantizable`. inputs: float [N, 3, S, S], a few dozen
-    images as the trunk is to see them.
+    trunk: of `trunk_of`, on the CPU and in eval mode; it must be `is_quantizable`. inputs: float
+    [N, 3, S, S], a few dozen images as the trunk is to see them.
     Returns what takes inputs float [N, 3, S, S] and gives features float32, as `fused(trunk)` does. It is
     `fused(trunk)` itself where int8 cannot stand for it: where features of `inputs` are not finite, or would
     differ by more than FAITHFUL of their norm.
@@ -61,7 +61,7 @@ def quantized(trunk: nn.Sequential, inputs: Tensor) -> Callable[[Tensor], Tensor
     """
     exact = fused(trunk).to(memory_format=torch.channels_last)  # as the kernels of int8 want their maps
     with torch.no_grad():
-        features = exact(inputs)
+        features = trunk(inputs)  # not of `exact`: a part of another class may have been fused wrongly
         if not features.isfinite().all():
             return exact
         found = _Quantized(exact, inputs)
@@ -75,11 +75,12 @@ def on_quantized_trunk(model: nn.Module, train_from: str, inputs: Tensor) -> nn.
     The copy of the trunk is made now: weights that change later are not in it. inputs: as for `quantized`.
     Returns the model itself where int8 cannot stand for its trunk: where that may move, is empty or not
     `is_quantizable`, where something else may see or change what passes, or as `quantized` says.
+    Raises as `quantized`.
     """
     if type(model) is not ResNet or _is_watched(model) or not is_frozen(model, train_from):
         return model
     trunk, head = split_at(model, train_from)
-    if not is_quantizable(trunk) or any(map(_is_watched, trunk.modules())):
+    if not is_quantizable(trunk) or any(map(_is_watched, trunk.modules())) or not _is_fusable(trunk):
         return model
     found = quantized(trunk, inputs)
     return model if isinstance(found, nn.Module) else _OnQuantizedTrunk(found, head)
@@ -126,6 +127,12 @@ def _is_plain(part: nn.Module) -> bool:
 def _is_watched(part: nn.Module) -> bool:
     """Whether a hook or a function of its own may see or change what passes through a part."""
     return any(vars(part)[hooks] for hooks in HOOKS) or bool(OWN & vars(part).keys())
+
+
+def _is_fusable(trunk: nn.Module) -> bool:
+    """Whether each BatchNorm has the statistics of a training, so that it scales and shifts each channel."""
+    norms = [part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d)]
+    return all(norm.running_mean is not None for norm in norms)
 
 
 def _is_projection(shortcut: nn.Module) -> bool:
