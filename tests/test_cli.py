@@ -322,8 +322,12 @@ def test_the_module_runs_as_a_program_and_usage_errors_do_not_wait_for_torch():
 def test_ctrl_c_keeps_what_was_learned(tmp_path):
     out = tmp_path / "d"
     command = [sys.executable, "-m", "resnet_course", "train", "--recipe", "reduced", "--data", "shapes"]
+    # What a script starts in the background ignores SIGINT, and so does all that it starts.
     process = subprocess.Popen(
-        [*command, "--limit", "64", "--epochs", "1000", "--out", str(out)], stderr=subprocess.PIPE, text=True
+        [*command, "--limit", "64", "--epochs", "1000", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (out / "last.pt").exists() and process.poll() is None:  # however busy the machine is
         time.sleep(0.05)
