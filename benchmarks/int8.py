@@ -2,9 +2,9 @@
 
     uv run python benchmarks/int8.py --data … --weights … --data-is … --weights-are … --machine avx512
 
-Time: the trunk of LAPTOP on 64 pictures, and a step of FULL's first phase with what is frozen, both ways in
-turn. Accuracy: a linear probe on averaged features learns from LEARN training pictures and is judged on all
-the others, in fp32 and in int8, picture by picture.
+Time: the trunk of LAPTOP on 64 pictures, and a step of FULL's first phase, both ways in turn. Accuracy: a
+linear probe on averaged features learns from LEARN training pictures and is judged on all the others, in
+fp32 and in int8, picture by picture.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def times_of_steps(images: ImageSet, weights: str) -> dict[str, float]:
     batches, optimizer = endless(images, recipe), make_optimizer(model, recipe)
     with engine.computing():
         in_int8 = on_quantized_trunk(model, recipe.train_from, engine.place(some))
+        if in_int8 is model:
+            raise SystemExit("int8 cannot stand for this frozen part, so there is nothing to compare")
         networks = {"exact": model, "int8": in_int8}
         ways = {
             name: lambda network=network: step_times(network, batches, optimizer, engine, STEPS)
