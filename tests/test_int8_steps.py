@@ -15,7 +15,7 @@ from resnet_course.machine.operations import operations
 from resnet_course.recipes import FULL_FIRST, LAPTOP, REDUCED
 from resnet_course.resnet import ResNet, resnet18
 from resnet_course.training import checkpoint, fit, loop, phases
-from resnet_course.transfer import freeze, on_quantized_trunk, split_at
+from resnet_course.transfer import freeze, images_to_scale_on, on_quantized_trunk, split_at
 
 ON_IMAGES = replace(OPEN, train_from="layer3", batch_size=32, cached_views=0)
 
@@ -221,7 +221,7 @@ def test_the_scales_are_those_of_images_from_all_over_the_set(int8, monkeypatch)
     train, val = sets()
     fit(network(8), train.subset(train.labels.argsort()), val, replace(ON_IMAGES, epochs=1))
     (inputs,) = seen
-    assert len(inputs) == phases.SCALED_ON
+    assert len(inputs) == images_to_scale_on(ON_IMAGES.image_size) == 64
     bright = inputs.mean((1, 2, 3)) > inputs.mean()
     assert 0.4 < bright.double().mean() < 0.6, "as many of one class as of the other"
 
@@ -262,17 +262,17 @@ def test_the_layout_of_layer4_does_not_keep_it_from_int8(int8, monkeypatch, trai
 
 def test_large_images_find_their_scales_on_fewer(int8, monkeypatch):
     seen = []
-    monkeypatch.setattr(phases, "SCALED_ON_PIXELS", 8 * 48**2)
+    monkeypatch.setattr(phases, "images_to_scale_on", {32: 64, 48: 8, 512: 2}.get)
     monkeypatch.setattr(
         phases, "on_quantized_trunk", lambda model, _, some: (seen.append(len(some)), model)[1]
     )
     train, _ = sets(120, 40)
-    for size in (32, 48, 64, 512):
+    for size in (32, 48, 512):
         recipe = replace(ON_IMAGES, image_size=size)
         phases._network(
             network(8, "layer3"), train, recipe, Engine("cpu", "fp32", "channels_last", 1, frozen="int8")
         )
-    assert seen == [18, 8, 4, 2]
+    assert seen == [64, 8, 2]
 
 
 # Stopped and taken up again

@@ -14,7 +14,7 @@ from resnet_course.resnet import resnet18, resnet34
 from resnet_course.resnet.network import BasicBlock
 from resnet_course.resnet.stacks import PlainBlock, stack
 from resnet_course.training import fit
-from resnet_course.transfer import freeze, fused, is_quantizable, quantized, trunk_of
+from resnet_course.transfer import freeze, fused, images_to_scale_on, is_quantizable, quantized, trunk_of
 from resnet_course.transfer.quantized import FAITHFUL, QuantizedConvolution, Scale
 
 OPEN = replace(
@@ -298,10 +298,17 @@ def test_the_scales_are_those_of_images_from_all_over_the_set(int8, tmp_path, mo
     for label in (0, 1):
         rows = (found.labels == label).nonzero().flatten()
         assert difference(found.read(rows), exact.read(rows)) < FAITHFUL / 2
-    assert seen == [cache.TOGETHER]
+    assert seen == [64]
     cache_features(network(), pictures.subset(order), OPEN, tmp_path, views=1)
     cache_features(network(), pictures.subset(order[:1]), OPEN, tmp_path, views=1)
-    assert seen == [cache.TOGETHER, 1], "not for a file that is there"
+    assert seen == [64, 1], "not for a file that is there"
+    monkeypatch.setattr(cache, "images_to_scale_on", {32: 8}.get)
+    cache_features(network(), pictures.subset(order[:48]), OPEN, tmp_path, views=1)
+    assert seen == [64, 1, 8], "as few as the size of images demands"
+
+
+def test_scales_of_large_images_need_no_more_memory():
+    assert [images_to_scale_on(size) for size in (1, 96, 224, 225, 448, 5000)] == [64, 64, 64, 63, 16, 2]
 
 
 def test_a_stopped_pass_in_int8_goes_on_with_the_same_scales(int8, tmp_path, monkeypatch):

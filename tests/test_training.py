@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from parameters import some_are_slow
 from resnet_course import training
 from resnet_course.data import DataError, Splits
 from resnet_course.evaluation import evaluate
+from resnet_course.machine import memory
 from resnet_course.recipes import LAPTOP, ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18
 from resnet_course.training import TrainingDiverged, checkpoint, fit, loop, one_cycle, phases, plateau
@@ -346,6 +348,24 @@ def test_phases_run_in_order_and_each_freezes_as_it_says(sets, tmp_path, monkeyp
     assert len(list((tmp_path / "features").glob("*.npy"))) == 2, "train and val, of the first phase alone"
     saved = checkpoint.load(tmp_path / "out" / "best.pt")
     assert saved.recipe == PHASES and saved.recipe.first.cached_views == 2
+
+
+def test_the_memory_of_the_steps_is_given_back_before_validation(sets, monkeypatch):
+    blocks, train_epoch, validate = [], loop.train_epoch, loop.validate
+
+    def learn(*arguments, **options):
+        blocks.append(memory._blocks)
+        return train_epoch(*arguments, **options)
+
+    def watch(*arguments):
+        blocks.append(memory._blocks)
+        return validate(*arguments)
+
+    monkeypatch.setattr(memory, "glibc", lambda: SimpleNamespace(mallopt=max, malloc_trim=abs))
+    monkeypatch.setattr(loop, "train_epoch", learn)
+    monkeypatch.setattr(loop, "validate", watch)
+    fit(fresh_model(), *sets, replace(TINY, epochs=2))
+    assert blocks == [1, 0, 1, 0], "kept from step to step, and no longer"
 
 
 @pytest.mark.slow

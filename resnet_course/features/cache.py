@@ -28,7 +28,7 @@ from resnet_course.inputs.views import views_of
 from resnet_course.machine import Engine
 from resnet_course.recipes import Recipe
 from resnet_course.settings import Settings
-from resnet_course.transfer import fused, is_frozen, is_quantizable, quantized, trunk_of
+from resnet_course.transfer import fused, images_to_scale_on, is_frozen, is_quantizable, quantized, trunk_of
 
 FORMAT = 4  # a higher number makes every older file a stranger
 # Images in the trunk at once. The first layers' maps of 128 of them take twice the memory and are no faster:
@@ -104,7 +104,7 @@ class _Pass:
         """The trunk as the engine computes it; in int8 with scales from images that lie evenly in the set."""
         if self.engine.precision != "int8":
             return fused(self.trunk)
-        some = evenly_spread(self.image_set, self.recipe, TOGETHER)
+        some = evenly_spread(self.image_set, self.recipe, images_to_scale_on(self.recipe.image_size))
         return quantized(self.trunk, self.engine.place(some))
 
     @torch.inference_mode()

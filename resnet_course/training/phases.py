@@ -25,13 +25,11 @@ from resnet_course.settings import Settings
 from resnet_course.training.averaging import WeightAverage
 from resnet_course.training.history import Measured
 from resnet_course.training.linear import cross_validated, pooled_features, start_head_as_linear_probe
-from resnet_course.transfer import apply_recipe, on_quantized_trunk, parameter_groups
+from resnet_course.transfer import apply_recipe, images_to_scale_on, on_quantized_trunk, parameter_groups
 
 if TYPE_CHECKING:
     from resnet_course.training.state import Run
 
-SCALED_ON = 64  # images, from which the scales of int8 are found; of more than 224 pixels fewer
-SCALED_ON_PIXELS = SCALED_ON * 224**2
 SEEDS_APART = 1_000_003  # a prime, so that a later phase does not draw what another seed drew in the first
 
 
@@ -223,9 +221,8 @@ def _network(
     network = found = network_for(model, train)
     distributed.broadcast_state(model)  # what is copied now, DistributedDataParallel does not make equal
     if engine.frozen:
-        count = min(SCALED_ON, max(2, SCALED_ON_PIXELS // recipe.image_size**2))
         with engine.computing():
-            some = engine.place(evenly_spread(train, recipe, count))
+            some = engine.place(evenly_spread(train, recipe, images_to_scale_on(recipe.image_size)))
             found = on_quantized_trunk(model, recipe.train_from, some)
     # One process alone cannot train another network than the others.
     if distributed.all_reduce_sum([found is not network]).item() < distributed.world_size():

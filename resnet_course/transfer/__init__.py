@@ -4,7 +4,7 @@ from resnet_course.transfer.build import apply_recipe, build_model
 from resnet_course.transfer.freezing import freeze, is_frozen
 from resnet_course.transfer.parameter_groups import parameter_groups
 from resnet_course.transfer.parts import PARTS, TRAIN_FROM, fused, split_at, trunk_of
-from resnet_course.transfer.quantized import is_quantizable, on_quantized_trunk, quantized
+from resnet_course.transfer.quantized import images_to_scale_on, is_quantizable, on_quantized_trunk, quantized
 from resnet_course.transfer.weights import (
     BUILTIN_FILE,
     WeightsError,
@@ -24,6 +24,7 @@ __all__ = [
     "fused",
     "imagenet_path",
     "imagenet_state",
+    "images_to_scale_on",
     "is_frozen",
     "is_quantizable",
     "load_weights",

@@ -17,6 +17,8 @@ LEVELS = 255  # steps from the least to the largest number of 8 bits
 # which 8 bits of both can overflow. Here most bytes are near 0: with whole weights on CIFAR-10 the features
 # differed by 0.062 of their norm with VNNI and without. Weights of 7 bits never overflow, and cost 0.09.
 LARGEST = 127
+SCALED_ON = 64  # images, from which scales are found; of more than 224 pixels fewer, for memory's sake
+SCALED_ON_PIXELS = SCALED_ON * 224**2
 FAITHFUL = 0.15  # of their norm, by which features may differ at most; 0.02 to 0.1 were seen
 # The parts of a stage of which it is known what they compute, and a block's parts in their order.
 PLAIN = BasicBlock, NarrowProjection, nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity
@@ -67,6 +69,11 @@ def quantized(trunk: nn.Sequential, inputs: Tensor) -> Callable[[Tensor], Tensor
         found = _Quantized(exact, inputs)
         difference = (found(inputs) - features).norm() / features.norm().clamp(min=1e-12)
     return found if difference < FAITHFUL else exact
+
+
+def images_to_scale_on(image_size: int) -> int:
+    """How many images of so many pixels each way `quantized` is to be given: 2 to 64."""
+    return min(SCALED_ON, max(2, SCALED_ON_PIXELS // image_size**2))
 
 
 def on_quantized_trunk(model: nn.Module, train_from: str, inputs: Tensor) -> nn.Module:
