@@ -1,9 +1,9 @@
-"""The ceiling: what the network reaches when time does not matter. All layers learn, at last at 224 pixels.
+"""The ceiling: what the network reaches when time does not matter. All layers learn, at 224 pixels.
 
     uv run python benchmarks/ceiling.py --data … --weights … --data-is … --weights-are … --out DIR [--seed N]
 
-Two cores take more than an hour for a seed, and may do other work beside it: only accuracy is recorded. When
-it was stopped, the same command goes on after the last whole epoch in DIR. The test split is looked at only
+Two cores take hours for a seed, and may do other work beside it: only accuracy is recorded. When it was
+stopped, the same command goes on after the last whole epoch in DIR. The test split is looked at only
 after the training is over.
 """
 
@@ -22,9 +22,9 @@ from resnet_course.recipes import FULL_FIRST
 from resnet_course.training import fit
 from resnet_course.transfer import build_model
 
-# As in `full` small images come first. Chosen without a search: one training is too long for that.
-FIRST = replace(FULL_FIRST, name="ceiling, first phase", train_from="all", epochs=3)
-CEILING = replace(FIRST, name="ceiling", image_size=224, epochs=2, learning_rate=5e-4, first=FIRST)
+# Three epochs at 128 pixels and then two at 224 with half the rate ended lower than they began: 95.6% of
+# validation for 96.0%. So all is learned at 224 pixels, in one training down to a rate of zero.
+CEILING = replace(FULL_FIRST, name="ceiling", train_from="all", image_size=224, epochs=8, layer_decay=0.7)
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     history = fit(model, splits.train, splits.val, recipe, out=options.out, resume=True)
     if history.interrupted:
         raise SystemExit("stopped: the same command goes on from here")
-    predictions = evaluate(model, splits.test, recipe)
+    predictions = evaluate(model, splits.test, history.recipe)
     runs = recorded("ceiling").get("runs", {}) | {
         f"seed_{recipe.seed}": {
             "test_accuracy_percent": round(100 * predictions.accuracy, 2),

@@ -120,7 +120,7 @@ def measure_fastai(options: Namespace, count: int, seed: int, _: None) -> dict[s
                 found[name] = {"error": str(error)}
                 continue
             seconds = time.perf_counter() - began
-            accuracy = evaluate(fitted.model, test, fitted.plan.recipe).accuracy
+            accuracy = evaluate(fitted.model, test, fitted.history.recipe).accuracy
             found[name] = {
                 "seconds": round(seconds, 1),
                 "plan": fitted.plan.recipe.name,
@@ -135,7 +135,8 @@ def measure_photographs(options: Namespace, _: int, seed: int, minutes: float) -
     with kept_back(options, seed) as (scratch, splits):
         began = time.perf_counter()
         fitted = fit_in(minutes, splits, weights=options.weights, seed=seed, home=scratch)
-        seconds, ours = time.perf_counter() - began, evaluate(fitted.model, splits.test, fitted.plan.recipe)
+        seconds = time.perf_counter() - began
+        ours = evaluate(fitted.model, splits.test, fitted.history.recipe)
         probe = evaluate(*_linear_probe(splits, options.weights, seed, scratch))
         size = min(DETAILED, splits.train.stored_size)  # enlarging what is smaller shows nothing more
         peer = _fine_tune(scratch / "photographs" / "train", options.weights, splits.test, seed, size)
@@ -163,8 +164,11 @@ def measure_sizes(options: Namespace, _: int, seed: int, __: None) -> dict[str, 
             detailed = (with_detail(own),) if train.stored_size >= DETAILED else ()
             for recipe in (own, *detailed):
                 model = build_model(len(train.classes), options.weights, recipe.train_from, 0.0)
-                said = fit(model, train, val, recipe, home=scratch).best["val_accuracy"]
-                accuracy = evaluate(model, splits.test, recipe).accuracy
+                history = fit(model, train, val, recipe, home=scratch)
+                said, accuracy = (
+                    history.best["val_accuracy"],
+                    evaluate(model, splits.test, history.recipe).accuracy,
+                )
                 cell = f"{name.replace(', ', '_').replace(' ', '_')}_{recipe.image_size}"
                 found[f"{cell}_percent"] = round(100 * accuracy, 2)
                 found[f"{cell}_said_percent"] = round(100 * said, 2)

@@ -66,7 +66,7 @@ def _measure(options: Namespace, settings: Settings, test: ImageSet, seed: int) 
         began = time.perf_counter()
         fitted = fit_in(MINUTES, splits, weights=options.weights, seed=seed, home=home)
         ours = time.perf_counter() - began
-        accuracy = evaluate(fitted.model, test, fitted.plan.recipe).accuracy
+        accuracy = evaluate(fitted.model, test, fitted.history.recipe).accuracy
         found = {"ours": _row(ours, accuracy) | {"plan": fitted.plan.recipe.name}}
     found["scikit_learn"] = _logistic_regression(train, test, options.weights)
     found["timm"] = _plain_loop(train, test, options.weights, seed, ours)

@@ -95,9 +95,9 @@ def _measure(
     model = build_model(len(images.classes), options.weights, recipe.train_from, recipe.dropout)
     with console.quiet(), TemporaryDirectory() as home:
         start = time.perf_counter()
-        fit(model, images, None, recipe, home=home)
+        history = fit(model, images, None, recipe, home=home)
         seconds = time.perf_counter() - start
-        accuracy = evaluate(model, test, replace(recipe, test_views=2)).accuracy
+        accuracy = evaluate(model, test, replace(history.recipe, test_views=2)).accuracy
     return round(100 * accuracy, 2), round(seconds, 1)
 
 

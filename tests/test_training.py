@@ -397,9 +397,9 @@ def test_a_checkpoint_has_the_size_at_which_its_network_learned(
 
     monkeypatch.setattr(loop, "validate", validate)
     recipe = replace(TINY, epochs=1, image_size=24, first=replace(TINY, epochs=1, image_size=32))
-    fit(fresh_model(), *sets, recipe, tmp_path)
+    history = fit(fresh_model(), *sets, recipe, tmp_path)
     assert sizes == [32, 24]
-    assert checkpoint.load(tmp_path / "best.pt").recipe == replace(recipe, image_size=size)
+    assert history.recipe == checkpoint.load(tmp_path / "best.pt").recipe == replace(recipe, image_size=size)
     assert checkpoint.load(tmp_path / "last.pt").recipe == recipe
     assert ("evaluate with image_size=32" in capsys.readouterr().err) == (size == 32)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,7 @@ class RunFolder:
             entries = progress.epochs[-1], progress.best_epoch
             self._save("last.pt", self.recipe, progress.last, *entries, training)
         if progress.best is not self.best:
-            # A network should be used at the size at which it learned, and phases may differ in it.
-            phase = self.recipe.phase_after(int(progress.best_epoch["epoch"]) - 1)[1]
-            recipe = replace(self.recipe, image_size=phase.image_size)
+            recipe = self.recipe.as_seen_by(int(progress.best_epoch["epoch"]))
             self._save("best.pt", recipe, progress.best, progress.best_epoch, progress.best_epoch, None)
             self.best = progress.best
         text = json.dumps(progress.epochs, indent=1)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from resnet_course.common.errors import ArgumentError
 from resnet_course.evaluation.predictions import wilson_interval
+from resnet_course.recipes import Recipe
 
 CALIBRATES = 100  # validation images, from which on a temperature is fitted
 
@@ -42,11 +43,14 @@ class History:
         validating), and preparation_seconds (before it, for computing features; else 0).
     engine: where and in which precision it ran.
     interrupted: True if it was stopped by hand before its last epoch.
+    recipe: what to evaluate the model with: the recipe that was trained, with the image size of the epoch
+        that is kept. None if it was stopped before its first step.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     engine: str = ""
     interrupted: bool = False
+    recipe: Recipe | None = None
 
     def values(self, name: str) -> list[float]:
         """One measurement over the epochs, such as "val_accuracy"."""

@@ -144,20 +144,21 @@ class Run:
             self.write()  # the stop came while files were written
         if self.out_of_time and len(self.epochs) < self.recipe.all_epochs:
             say(f"the time is over in epoch {max(1, len(self.epochs))} of {self.recipe.all_epochs}")
-        kept = "as the stop left them"
+        kept, recipe = "as the stop left them", self.recipe
         if self.epochs:
             self.load(self.progress.best)
             epoch = int(self.progress.best_epoch["epoch"])
             kept = f"from epoch {epoch}"
             if self.progress.best_epoch["val_accuracy"] < max(e["val_accuracy"] for e in self.epochs):
                 say(f"epoch {epoch} is kept, the last that validation cannot tell from the best")
-            size = self.recipe.phase_after(epoch - 1)[1].image_size
-            if size != self.recipe.image_size:
-                say(f"the best epoch saw {size} pixels: evaluate with image_size={size}")
+            recipe = self.recipe.as_seen_by(epoch)
+            if recipe != self.recipe:
+                size = recipe.image_size
+                say(f"the best epoch saw {size} pixels: evaluate with image_size={size} (History.recipe)")
         self.model.eval()
         if self.interrupted:
             say(f"stopped by hand; the model's weights are {kept}")
-        return History(list(self.epochs), self.engine, self.interrupted)
+        return History(list(self.epochs), self.engine, self.interrupted, recipe)
 
 
 def _state(phase: Phase, epochs: tuple[dict[str, float], ...]) -> dict[str, Any]:
