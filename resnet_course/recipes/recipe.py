@@ -145,13 +145,6 @@ class Recipe:
             start -= phase.epochs
         return start, phase
 
-    def as_seen_by(self, epoch: int) -> Recipe:
-        """This recipe with the image size of the phase of an epoch, counted from 1.
-
-        A network should be used at the size at which it learned.
-        """
-        return replace(self, image_size=self.phase_after(epoch - 1)[1].image_size)
-
     def validating(self) -> Recipe:
         """This recipe as `fit` validates: with fewer views."""
         return replace(self, test_views=self.validation_views)

@@ -17,7 +17,7 @@ from resnet_course.recipes import Recipe
 from resnet_course.resnet import architecture
 from resnet_course.training import checkpoint
 from resnet_course.training.checkpoint import Checkpoint
-from resnet_course.training.history import History
+from resnet_course.training.history import History, as_seen_by
 
 Weights = dict[str, Tensor]
 Entry = dict[str, float]  # of an epoch
@@ -76,7 +76,7 @@ class RunFolder:
             entries = progress.epochs[-1], progress.best_epoch
             self._save("last.pt", self.recipe, progress.last, *entries, training)
         if progress.best is not self.best:
-            recipe = self.recipe.as_seen_by(int(progress.best_epoch["epoch"]))
+            recipe = as_seen_by(int(progress.best_epoch["epoch"]), self.recipe)
             self._save("best.pt", recipe, progress.best, progress.best_epoch, progress.best_epoch, None)
             self.best = progress.best
         text = json.dumps(progress.epochs, indent=1)

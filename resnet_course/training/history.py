@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from resnet_course.common.errors import ArgumentError
@@ -29,6 +29,14 @@ class Measured(NamedTuple):
     folds: int = 0
     temperature: float = 1.0
     threshold: float = 0.0
+
+
+def as_seen_by(epoch: int, recipe: Recipe) -> Recipe:
+    """The recipe with the image size at which an epoch learned, for that suits its network best.
+
+    epoch: from 1, counted through all phases.
+    """
+    return replace(recipe, image_size=recipe.phase_after(epoch - 1)[1].image_size)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from resnet_course.machine import distributed
 from resnet_course.recipes import Recipe
 from resnet_course.training.averaging import snapshot
 from resnet_course.training.folder import Progress, RunFolder, Weights
-from resnet_course.training.history import History, Measured
+from resnet_course.training.history import History, Measured, as_seen_by
 
 if TYPE_CHECKING:
     from resnet_course.training.phases import Phase
@@ -151,7 +151,7 @@ class Run:
             kept = f"from epoch {epoch}"
             if self.progress.best_epoch["val_accuracy"] < max(e["val_accuracy"] for e in self.epochs):
                 say(f"epoch {epoch} is kept, the last that validation cannot tell from the best")
-            recipe = self.recipe.as_seen_by(epoch)
+            recipe = as_seen_by(epoch, self.recipe)
             if recipe != self.recipe:
                 size = recipe.image_size
                 say(f"the best epoch saw {size} pixels: evaluate with image_size={size} (History.recipe)")
