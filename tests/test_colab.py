@@ -157,7 +157,8 @@ def test_all_notebooks_run_from_a_read_only_folder(address, without_the_course, 
         """What the cells wrote to stderr, of a run in a process of its own, as nbclient is made for."""
         done = tmp_path / path.name
         command = [sys.executable, "-c", RUN, str(path), str(done)]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert not ended.returncode, f"{path.name}: {ended.stderr[-3000:]}"
         return {
             cell.id: output.text
             for cell in nbformat.read(done, as_version=4).cells
