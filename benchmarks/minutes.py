@@ -165,10 +165,8 @@ def measure_sizes(options: Namespace, _: int, seed: int, __: None) -> dict[str, 
             for recipe in (own, *detailed):
                 model = build_model(len(train.classes), options.weights, recipe.train_from, 0.0)
                 history = fit(model, train, val, recipe, home=scratch)
-                said, accuracy = (
-                    history.best["val_accuracy"],
-                    evaluate(model, splits.test, history.recipe).accuracy,
-                )
+                said = history.best["val_accuracy"]
+                accuracy = evaluate(model, splits.test, history.recipe).accuracy
                 cell = f"{name.replace(', ', '_').replace(' ', '_')}_{recipe.image_size}"
                 found[f"{cell}_percent"] = round(100 * accuracy, 2)
                 found[f"{cell}_said_percent"] = round(100 * said, 2)

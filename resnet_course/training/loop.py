@@ -151,7 +151,7 @@ def fit_epoch(run: Run, phase: Phase) -> None:
             return  # a part of an epoch is kept only where there is nothing else
         if run.epochs and not learned.images:
             return  # its time was over before its first step
-    # After the block above, which keeps the memory of the steps: with it `full` in fp32 took 2.6 GB for 2.1.
+    # After the block above, which keeps the memory of the steps: within it validation's would come on top.
     with phase.average.in_place():
         chosen_by = phase.cross_validated or validate(run.model, phase.val, recipe)
     run.commit(phase, learned, chosen_by, time.perf_counter() - start)
