@@ -4,12 +4,13 @@
 
 Time: the trunk of LAPTOP on 64 pictures, and a step of FULL's first phase, both ways in turn. Accuracy: a
 linear probe on averaged features learns from LEARN training pictures and is judged on all the others, in
-fp32 and in int8, picture by picture.
+the precision that is otherwise fastest here and in int8, picture by picture.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 
 import torch
 from measuring import endless, in_turn, splits_of, step_times, timed
@@ -28,28 +29,28 @@ from resnet_course.transfer import build_model, fused, on_quantized_trunk, quant
 LEARN = 8_000  # pictures
 TOGETHER, ROUNDS = 64, 15
 STEPS, MANY = 3, 10_000  # steps each time; steps of a training that is worth measuring convolutions for
-ENGINE = machine.Engine("cpu", "fp32", "channels_last")
 
 
 def measure(options: Namespace) -> dict[str, object]:
     """Both, for the trunk before layer4."""
     images = splits_of(options).train
     mixed = images.subset(torch.randperm(len(images), generator=torch.Generator().manual_seed(0)))
-    frozen = ENGINE.place(
+    engine = replace(machine.choose(LAPTOP), memory_format="channels_last", layer4_format=None)
+    frozen = engine.place(
         trunk_of(build_model(len(images.classes), options.weights, "layer4", 0.0), "layer4")
     )
-    with torch.inference_mode(), ENGINE.computing():
-        trunks = {"fp32": fused(frozen), "int8": quantized(frozen, batch(mixed, 0))}
-        other = batch(mixed, LEARN)
+    with torch.inference_mode(), engine.computing(), engine.autocast():
+        trunks = {engine.precision: fused(frozen), "int8": quantized(frozen, engine.place(batch(mixed, 0)))}
+        other = engine.place(batch(mixed, LEARN))
         times = in_turn({name: timed(lambda t=trunk: t(other)) for name, trunk in trunks.items()}, ROUNDS)
         exact, rounded = (trunk(other) for trunk in trunks.values())
-        features = {name: pooled(trunk, mixed) for name, trunk in trunks.items()}
+        features = {name: pooled(trunk, engine, mixed) for name, trunk in trunks.items()}
     right = {name: judged(found, mixed) for name, found in features.items()}
-    difference = difference_of_answers(right["int8"], right["fp32"])
+    difference = difference_of_answers(right["int8"], right[engine.precision])
     steps = times_of_steps(mixed, options.weights)
     return {
         "milliseconds": {name: round(1000 * seconds, 1) for name, seconds in times.items()},
-        "times_as_long": round(times["int8"] / times["fp32"], 2),
+        "times_as_long": round(times["int8"] / times[engine.precision], 2),
         "step_milliseconds": {name: round(time, 1) for name, time in steps.items()},
         "step_times_as_long": round(steps["int8"] / steps["exact"], 2),
         "features_differ_percent": round(100 * float((rounded - exact).norm() / exact.norm()), 1),
@@ -83,13 +84,13 @@ def times_of_steps(images: ImageSet, weights: str) -> dict[str, float]:
 
 def batch(images: ImageSet, start: int) -> Tensor:
     """Pictures from `start` on, as the trunk takes them."""
-    return ENGINE.place(to_input(images.take(slice(start, start + TOGETHER)), LAPTOP))
+    return to_input(images.take(slice(start, start + TOGETHER)), LAPTOP)
 
 
-def pooled(trunk: torch.nn.Module, images: ImageSet) -> Tensor:
+def pooled(trunk: torch.nn.Module, engine: machine.Engine, images: ImageSet) -> Tensor:
     """The features of all pictures, averaged over each map: float [N, C]."""
-    parts = [trunk(batch(images, start)).mean((2, 3)) for start in range(0, len(images), TOGETHER)]
-    return torch.cat(parts)
+    starts = range(0, len(images), TOGETHER)
+    return torch.cat([trunk(engine.place(batch(images, start))).float().mean((2, 3)) for start in starts])
 
 
 def judged(features: Tensor, images: ImageSet) -> Tensor:

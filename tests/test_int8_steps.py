@@ -70,14 +70,17 @@ def test_what_learns_is_the_models_own(int8):
     assert moved and all(name.startswith(("layer3", "layer4")) for name in moved), "BatchNorm's statistics"
 
 
-def test_the_trunk_computes_alike_under_autocast(int8):
-    model, x = network(16, "layer3"), images()
-    in_int8, seen = on_quantized_trunk(model, "layer3", x), []
+def test_under_autocast_the_stem_computes_in_bf16_and_the_rest_in_int8(int8):
+    model, x = network(16, "layer3"), images(32)
+    in_int8, seen, stems = on_quantized_trunk(model, "layer3", x), [], []
     model.layer3.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    in_int8(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        in_int8(x)
-    assert torch.equal(*seen)
+    in_int8.trunk.stem.register_forward_hook(lambda module, inputs, output: stems.append(output.dtype))
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            in_int8(x)
+    assert stems == [torch.float32, torch.bfloat16]
+    assert {features.dtype for features in seen} == {torch.float32}
+    assert 0 < (seen[0] - seen[1]).norm() < 0.05 * seen[0].norm()
 
 
 # Where int8 cannot stand for the trunk

@@ -154,18 +154,16 @@ def test_the_small_convolution_is_small_on_one_thread_and_learns(monkeypatch):
     assert gains.bf16_gain("cuda") == 1 and len(seen) == 2, "a GPU is not asked"
 
 
-@pytest.mark.parametrize(("gain", "precision"), [(0.0, "bf16"), (1.1, "bf16"), (1.2, "int8"), (4.0, "int8")])
-def test_a_frozen_trunk_is_computed_in_int8_where_that_is_clearly_ahead(
-    monkeypatch, new_probe, gain, precision
-):
+@pytest.mark.parametrize(("gain", "frozen"), [(0.0, None), (1.1, None), (1.2, "int8"), (4.0, "int8")])
+def test_a_frozen_trunk_is_computed_in_int8_where_that_is_clearly_ahead(monkeypatch, new_probe, gain, frozen):
     Machine(monkeypatch, quick, int8_gain=gain)
     monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
-    assert machine.choose(LAPTOP, "trunk").precision == precision
+    engine = machine.choose(LAPTOP, "trunk")
+    assert (engine.precision, engine.frozen) == ("bf16", frozen), "its stem in the best other precision"
     assert ("a frozen trunk in int8" in str(machine.probe())) == (gain > 0)
-    assert machine.choose(LAPTOP, "trunk", probing.LOOKS - 1).precision == "bf16", (
-        "too few to find scales for"
-    )
-    assert machine.choose(LAPTOP).precision == machine.choose(LAPTOP, "features").precision == "bf16"
+    few = machine.choose(LAPTOP, "trunk", probing.LOOKS - 1)
+    assert few.frozen is None, "too few to find scales for"
+    assert machine.choose(LAPTOP).frozen is machine.choose(LAPTOP, "features").frozen is None
 
 
 @pytest.mark.parametrize(
@@ -189,7 +187,7 @@ def test_int8_is_not_tried_where_its_kernels_are_not_known(monkeypatch):
 def test_a_process_that_was_told_of_a_gain_elsewhere_asks_for_its_own_processor(monkeypatch, new_probe):
     Machine(monkeypatch, quick, int8_gain=4.0)
     monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
-    assert machine.choose(LAPTOP, "trunk").precision == "int8"
+    assert machine.choose(LAPTOP, "trunk").frozen == "int8"
     monkeypatch.setattr(gains.platform, "machine", lambda: "aarch64")
     assert machine.choose(LAPTOP, "trunk") == machine.choose(LAPTOP)
 
@@ -208,14 +206,22 @@ def test_int8_is_left_out_where_its_kernels_are_missing(monkeypatch, error):
     assert gains.int8_gain("cpu", ("fp32",)) == 0
 
 
-def test_the_gain_of_int8_is_against_the_fastest_other_precision(monkeypatch):
-    times = iter(
-        [[0.003], [0.009], [0.006], [0.002], [0.008], [0.005], [0.1], [0.1], [0.1]]
-    )  # int8, fp32, bf16
+def test_the_gain_of_int8_is_against_the_fastest_other_precision_its_stem_in_any(monkeypatch):
+    # int8 with a stem in fp32, all in fp32, int8 with a stem in bf16, all in bf16; three rounds
+    times = iter([0.004, 0.009, 0.003, 0.006, 0.003, 0.008, 0.002, 0.005, *[0.1] * 4])
+    in_bf16 = []
     monkeypatch.setattr(gains.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(gains, "quantized", lambda trunk, images: lambda images: images)
-    monkeypatch.setattr(gains, "seconds", lambda step, **options: (step(), next(times))[1])
+    monkeypatch.setattr(gains, "fused", lambda trunk: lambda images: in_bf16.append(under_autocast()))
+    monkeypatch.setattr(
+        gains, "quantized", lambda *_: lambda images: in_bf16.append(under_autocast()) or images
+    )
+    monkeypatch.setattr(gains, "seconds", lambda step, **options: (step(), [next(times)])[1])
     assert gains.int8_gain("cpu", ("fp32", "bf16")) == pytest.approx(2.5)
+    assert in_bf16 == [False, False, True, True] * 3
+
+
+def under_autocast():
+    return torch.is_autocast_enabled("cpu")
 
 
 def test_int8_is_tried_on_x86(int8):

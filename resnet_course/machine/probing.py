@@ -180,7 +180,7 @@ def choose(demands: Demands, kind: str = "images", looks: int = LOOKS) -> Engine
         engine, free = choose(demands), demands.precision == demands.memory_format == "auto"
         in_int8 = free and looks >= LOOKS and gains.may_take_int8(engine.device)
         in_int8 = in_int8 and probe().int8_gain > INT8_AHEAD
-        int8 = {"precision": "int8", "memory_format": "channels_last", "layer4_format": None}
+        int8 = {"frozen": "int8", "memory_format": "channels_last", "layer4_format": None}
         return replace(engine, **int8) if in_int8 else engine
     on, precision, memory_format = devices.device(), demands.precision, demands.memory_format
     if "auto" not in (precision, memory_format):

@@ -45,9 +45,13 @@ class Geometry:
 
 def output_by_columns(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """The output [N, h, w, O] for images [N, H, W, C] and a weight [O, k, k, C]."""
-    matrix = weight.flatten(1).t()
+    return _product(x, weight.flatten(1).t(), geometry)
+
+
+def _product(x: Tensor, matrix: Tensor, geometry: Geometry) -> Tensor:
+    """What each output place sees of the images, times a matrix [k * k * C, O]: [N, h, w, O]."""
     parts = [columns @ matrix for columns in _columns(x, geometry)]
-    return _joined(parts).view(len(x), *geometry.output, len(weight))
+    return _joined(parts).view(len(x), *geometry.output, matrix.shape[1])
 
 
 def output_by_taps(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -64,9 +68,10 @@ def input_gradient_by_columns(gradient: Tensor, weight: Tensor, geometry: Geomet
     outputs, kernel, _, channels = weight.shape
     height, width = geometry.output
     if geometry.stride == 1:  # a convolution again, with the weights turned round
-        turned = weight.flip(1, 2).permute(3, 1, 2, 0)
+        # Rows of C numbers are copied as they lie; to turn each round too took as long as the product (AMX).
+        matrix = weight.flip(1, 2).permute(1, 2, 0, 3).reshape(-1, channels)
         around = Geometry(height, width, kernel, 1, kernel - 1 - geometry.padding)
-        return output_by_columns(gradient, turned, around)
+        return _product(gradient, matrix, around)
     size = height * width * kernel * kernel * channels * gradient.element_size()
     found = [
         _spread((part.reshape(-1, outputs) @ weight.flatten(1)).view(len(part), height, width, -1), geometry)

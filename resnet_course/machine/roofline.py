@@ -55,7 +55,7 @@ def measure_limits(demands: Recipe) -> Limits:
         products = {"fp32": _product(engine.device, torch.float32)}
         if not probe().bf16_is_slow:
             products["bf16"] = _product(engine.device, torch.bfloat16)
-        if any(choose(phase, "trunk").precision == "int8" for phase in demands.phases):
+        if any(choose(phase, "trunk").frozen for phase in demands.phases):
             products["int8"] = _product_in_int8()
         for precision, product in products.items():
             # The peak of many: a shared machine is slower for moments, and with AMX a product takes 20 ms.
@@ -75,7 +75,8 @@ def _product(device: str, dtype: torch.dtype) -> Callable[[], Tensor]:
 
 def _product_in_int8() -> Callable[[], Tensor]:
     """The same as a convolution with a kernel of one pixel, over SIDE pixels of SIDE channels."""
-    pixels = torch.randint(0, 8, (1, SIDE, 1, SIDE), dtype=torch.uint8)
+    pixels = torch.randint(0, 8, (SIDE // 256, SIDE, 16, 16), dtype=torch.uint8)
+    pixels = pixels.contiguous(memory_format=torch.channels_last)  # or it is brought there in every call
     convolution = nn.Conv2d(SIDE, SIDE, kernel_size=1, bias=False)
     product = QuantizedConvolution(convolution, Scale(1.0, 0), Scale(1.0, 0), pixels.shape)
     return lambda: product(pixels)

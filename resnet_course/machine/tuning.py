@@ -27,8 +27,10 @@ EACH = 1.5  # the same for each of two precisions
 PACE = 2e12  # operations of a training for each second of measuring: a twentieth of its time at 100 GFLOP/s
 LEAST = 0.3  # seconds below which measuring tells nothing
 OPERATIONS = 4e9  # of one pass that is measured: of large maps a part of the batch is enough
-ROUNDS = 2  # the first of a way is its warm-up too
-HOPELESS = 1.5  # times as long as the best so far: not tried again
+ROUNDS = 2, 6  # of every way: at least, the first of them its warm-up too, and at most, while there is time
+# Times as long as the best so far, from which a way is not tried again: after the first round, in which it
+# makes its kernels and finds its memory, and later. With AMX calls of one product took 25, 11, 8, 8 ms.
+HOPELESS_AT_FIRST, HOPELESS = 4.0, 1.5
 GAIN = 0.95  # of PyTorch's own time, from which another way is taken
 BEFORE = "before"  # PyTorch's way in the layout of an engine that is not channels-last, without going there
 CAPS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
@@ -54,13 +56,20 @@ class Recording(TorchFunctionMode):
 
 
 def tuned(
-    engine: Engine, network: nn.Module, image: Tensor, batch: int, steps: int, at_most: float = float("inf")
+    engine: Engine,
+    network: nn.Module,
+    image: Tensor,
+    batch: int,
+    steps: int,
+    at_most: float = math.inf,
+    at_best: float = math.inf,
 ) -> Engine:
     """The engine with the fastest way for each convolution of `network` that learns.
 
     image: one input, float [1, C, H, W]; batch: how many there are in a full batch, for which alone the ways
     hold; steps: how many will be trained, which decides how long measuring may take: a twentieth of that, at
     most 2 seconds, and at most `at_most`. It is the same engine on a GPU and for a short training.
+    at_best: seconds of a step's convolutions that are not worth measuring any further once they are passed.
     The network is called once, on the one image, in eval mode, and left as it was; one that cannot take it
     keeps PyTorch's ways, and so does one that would win less than a twentieth of its convolutions' time.
     What a process has measured it takes again; processes that train together take what the first measured.
@@ -80,11 +89,12 @@ def tuned(
     if seconds < LEAST:
         return engine
     layout = engine.memory_format, engine.layer4_format
-    key = signature(engine.device), engine.precision, engine.threads, layout, batch, seconds, *sorted(calls)
+    how = engine.precision, engine.threads, layout, batch, seconds, at_best < math.inf
+    key = signature(engine.device), *how, *sorted(calls)
     found = _known.get(key)
     if distributed.broadcast(found is None):
         say(f"Measuring the convolutions in {engine.precision} for up to two seconds …")
-        found = _known[key] = distributed.broadcast(_measured(engine, calls, batch, seconds))
+        found = _known[key] = distributed.broadcast(_measured(engine, calls, batch, seconds, at_best))
     return engine.computing_as(distributed.broadcast(found))
 
 
@@ -95,7 +105,7 @@ def tuned_in_any_precision(
     image: Tensor,
     batch: int,
     steps: int,
-    at_most: float = float("inf"),
+    at_most: float = math.inf,
 ) -> Engine:
     """`tuned`, in the precision in which all convolutions of a step are fastest once each takes its best way.
 
@@ -111,7 +121,7 @@ def tuned_in_any_precision(
     for precision in precisions:
         other = replace(engine, precision=precision)
         if precision != engine.precision and found.convolutions is not None:
-            other = tuned(other, network, image, batch, steps, each)
+            other = tuned(other, network, image, batch, steps, each, found.convolutions.seconds)
             if other.convolutions and other.convolutions.seconds < found.convolutions.seconds < math.inf:
                 found = other
     return found
@@ -145,7 +155,7 @@ def _recorded(engine: Engine, network: nn.Module, image: Tensor) -> dict[Convolu
 
 
 def _measured(
-    engine: Engine, calls: dict[Convolution, list[bool]], batch: int, seconds: float
+    engine: Engine, calls: dict[Convolution, list[bool]], batch: int, seconds: float, at_best: float
 ) -> Convolutions:
     """The fastest ways, of the convolutions with the most operations first, until the time is over.
 
@@ -154,36 +164,49 @@ def _measured(
     when the time had run out for one pass.
     """
     until, saved, all_seconds, complete = perf_counter() + seconds, 0.0, 0.0, True
-    chosen: dict[Convolution, dict[str, str]] = {convolution: {} for convolution in calls}
+    chosen = {convolution: dict.fromkeys(PASSES, NEVER) for convolution in calls}
     by_operations = sorted(calls, key=lambda convolution: -convolution.operations * len(calls[convolution]))
     widest = max(convolution.outputs for convolution in calls)  # those of layer4
-    with seeded(), torch.no_grad(), engine.computing():
-        for each in reversed(PASSES):  # the gradient of the weights first, where most is to be won
-            for convolution in by_operations:
-                needed = sum(calls[convolution]) if each == "input_gradient" else len(calls[convolution])
-                layer4 = engine.layer4_format if convolution.outputs == widest else None
-                contiguous = (layer4 or engine.memory_format) == "contiguous"
-                way, times = NEVER, {}
-                if needed:
-                    way, times = _fastest(convolution, each, batch, until, contiguous)
-                chosen[convolution][each] = way
-                before = times.get(BEFORE if contiguous else "conv2d")
-                complete = complete and (way == NEVER or before is not None)
-                all_seconds += needed * (before or 0.0)
-                saved += needed * (before - times[way]) if before and way in times else 0.0
+    # The gradient of the weights first, where most is to be won.
+    passes = [(each, one, _calls_of(each, calls[one])) for each in reversed(PASSES) for one in by_operations]
+    passes = [each for each in passes if each[2]]
+    with torch.no_grad(), engine.computing():
+        for done, (each, convolution, needed) in enumerate(passes):
+            if all_seconds - saved > at_best:
+                return Convolutions(batch, ())
+            layer4 = engine.layer4_format if convolution.outputs == widest else None
+            contiguous = (layer4 or engine.memory_format) == "contiguous"
+            share = (until - perf_counter()) / (len(passes) - done)
+            way, times = _fastest(convolution, each, batch, until, contiguous, perf_counter() + share)
+            chosen[convolution][each] = way
+            before = times.get(BEFORE if contiguous else "conv2d")
+            complete = complete and before is not None
+            all_seconds += needed * (before or 0.0)
+            saved += needed * (before - times[way]) if before and way in times else 0.0
     if saved < (1 - GAIN) * all_seconds:
         return Convolutions(batch, (), all_seconds if complete else math.inf)
     ways = tuple((convolution, Ways(**ways)) for convolution, ways in chosen.items())
     return Convolutions(batch, ways, all_seconds - saved if complete else math.inf)
 
 
+def _calls_of(each: str, calls: list[bool]) -> int:
+    """How often a step computes a pass of a convolution. calls: for each, whether its input learns too."""
+    return sum(calls) if each == "input_gradient" else len(calls)
+
+
 def _fastest(
-    convolution: Convolution, each: str, batch: int, until: float, contiguous: bool = False
+    convolution: Convolution,
+    each: str,
+    batch: int,
+    until: float,
+    contiguous: bool = False,
+    again_until: float = 0.0,
 ) -> tuple[str, dict[str, float]]:
     """The fastest way of one pass, and the seconds of those that were tried, for a batch; BEFORE among them.
 
     contiguous: True if the engine's own layout is contiguous memory, False if it is channels-last. Where
         there was no time to compare, the way is PyTorch's own in that layout.
+    again_until: when repeating what is known well enough has to end.
     """
     images = int(min(batch, max(16, OPERATIONS // convolution.operations)))
     tensors, best, own = _tensors(convolution, each, images), {}, "conv2d"
@@ -191,10 +214,11 @@ def _fastest(
     if contiguous:
         own = "contiguous"
         ways = {BEFORE: (own, tuple(tensor.contiguous() for tensor in tensors)), **ways}
-    for _, (name, (way, given)) in itertools.product(range(ROUNDS), ways.items()):
-        if perf_counter() >= until:
+    for done, (name, (way, given)) in itertools.product(range(ROUNDS[1]), ways.items()):
+        if perf_counter() >= (until if done < ROUNDS[0] else again_until):
             break
-        if best.get(name, 0.0) > HOPELESS * min(best.values(), default=0.0):
+        hopeless = HOPELESS_AT_FIRST if done == 1 else HOPELESS
+        if name in best and best[name] > hopeless * min(best.values()):
             continue
         start = perf_counter()
         compute(each, way, convolution, *given)
@@ -207,7 +231,7 @@ def _fastest(
 
 
 def _tensors(convolution: Convolution, each: str, images: int) -> tuple[Tensor, ...]:
-    """Random tensors of the right sizes, as `compute` takes them."""
+    """Tensors of the right sizes, as `compute` takes them; how long that takes depends on no number."""
     height, width = convolution.geometry.output
     dtype = torch.bfloat16 if convolution.precision == "bf16" else torch.float32
     kernel = convolution.kernel
@@ -217,7 +241,7 @@ def _tensors(convolution: Convolution, each: str, images: int) -> tuple[Tensor, 
         (images, convolution.outputs, height, width),
     )
     x, weight, gradient = (
-        torch.randn(shape, dtype=dtype).to(memory_format=torch.channels_last) for shape in shapes
+        torch.ones(shape, dtype=dtype).to(memory_format=torch.channels_last) for shape in shapes
     )
     orders = {
         "output": (x, weight),
