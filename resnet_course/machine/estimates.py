@@ -80,7 +80,10 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     its convolutions, it takes two seconds more, and `fit` in the same process two less. On a slow or busy
     machine the forward pass is taken to be a third of a step, and the optimiser's time is left out.
     """
-    return sum(cost.seconds(images, validation_images) for cost in costs(recipe, images, width))
+    try:
+        return sum(cost.seconds(images, validation_images) for cost in costs(recipe, images, width))
+    finally:
+        _network.cache_clear()  # it and its gradients would take 80 MB beside the training that follows
 
 
 def costs(recipe: Recipe, images: int, width: int = 64, tuning_at_most: float = math.inf) -> tuple[Cost, ...]:
