@@ -1,5 +1,7 @@
 """The estimate is of the right size, and soon made."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from resnet_course import machine
 from resnet_course.machine import estimates
 from resnet_course.recipes import FULL, RECIPES, REDUCED
+from resnet_course.resnet import resnet18
 
 GRADIENTS, UPDATE, FORWARD = 3.0, 2.0, 1.0
 
@@ -58,6 +61,20 @@ def test_the_estimate_of_two_phases_is_that_of_both(measured):
     both = replace(first, epochs=3, first=first)
     alone, together = (machine.estimate(recipe, 2_000, width=8) for recipe in (first, both))
     assert together == pytest.approx(4 * alone)
+
+
+def test_an_estimate_leaves_no_network_behind(measured, monkeypatch):
+    made = []
+
+    def noted(classes, width):
+        network = resnet18(classes, width)
+        made.append(weakref.ref(network))
+        return network
+
+    monkeypatch.setattr(estimates, "resnet18", noted)
+    machine.estimate(replace(REDUCED, train_from="layer4"), 100, width=8)
+    gc.collect()
+    assert made and not any(network() is not None for network in made)
 
 
 @pytest.mark.parametrize("other, times", [({}, 1), ({"train_from": "layer4"}, 2), ({"batch_size": 20}, 2)])
