@@ -23,6 +23,8 @@ from resnet_course.resnet import resnet18
 from resnet_course.transfer import freeze, split_at, trunk_of
 
 PICTURES = 45_000, 5_000  # of CIFAR-10, to learn from and to validate on
+BYTES = {"fp32": 4, "bf16": 2, "int8": 1}  # of each number
+LINES = {"fp32": BASELINE.line, "bf16": "-.", "int8": ":"}
 DOCS = RESULTS.parents[1] / "docs"
 
 
@@ -37,7 +39,8 @@ def measure_limits(name: str) -> dict[str, object]:
     reached = machine.shares({name: costs[name] for name in ("laptop", "full")}, limits)
     reached["prediction"] = machine.prediction_share(LAPTOP.image_size, limits)
     laptop = costs["laptop"][0]
-    intensity = dict(zip(reached, intensities(1 if laptop.trunk_precision == "int8" else 4), strict=True))
+    frozen, learns = BYTES[laptop.trunk_precision], BYTES[laptop.precision]
+    intensity = dict(zip(reached, intensities(frozen, learns), strict=True))
     fp32 = limits.gigaflops["fp32"]
     speeds = (
         laptop.trunk_operations / laptop.trunk / 1e9,
@@ -62,10 +65,10 @@ def speed_of_steps(costs: tuple[machine.Cost, ...]) -> float:
     return operations / sum(seconds) / 1e9
 
 
-def intensities(frozen_bytes: int) -> list[float]:
+def intensities(frozen: int, learns: int) -> list[float]:
     """Operations a byte of the trunk pass and the step of LAPTOP, of FULL's step, and of a prediction.
 
-    frozen_bytes: of each number in what is frozen and not used to predict.
+    frozen, learns: bytes of each number in what is frozen and in what learns, while a network learns.
     """
     laptop, full = (freeze(resnet18(10), recipe.train_from) for recipe in (LAPTOP, FULL))
     trunk, head = trunk_of(laptop, "layer4"), split_at(laptop, "layer4")[1]
@@ -74,25 +77,24 @@ def intensities(frozen_bytes: int) -> list[float]:
         features = trunk.eval()(image)
     larger = torch.zeros(1, 3, FULL.image_size, FULL.image_size)
     return [
-        intensity(trunk, image, LAPTOP.batch_size, learning=False, frozen_bytes=frozen_bytes),
-        intensity(head, features, LAPTOP.batch_size, learning=True),
-        intensity(full, larger, FULL.batch_size, learning=True, frozen_bytes=frozen_bytes),
-        intensity(laptop, image, 1, learning=False),
+        intensity(trunk, image, LAPTOP.batch_size, frozen),
+        intensity(head, features, LAPTOP.batch_size, frozen, learns),
+        intensity(full, larger, FULL.batch_size, frozen, learns),
+        intensity(laptop.requires_grad_(False), image, 1, BYTES["fp32"]),
     ]
 
 
-def intensity(network: nn.Module, image: Tensor, batch: int, learning: bool, frozen_bytes: int = 4) -> float:
+def intensity(network: nn.Module, image: Tensor, batch: int, frozen: int, learns: int = 0) -> float:
     """Operations for each byte, if every convolution reads and writes each of its tensors once.
 
     A gradient reads and writes as much as the pass forward, so learning is counted as three of it.
-    frozen_bytes: of each number that a frozen layer reads or writes.
+    frozen, learns: bytes of each number that a layer reads or writes which is frozen, and which learns.
     """
     moved = 0.0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal moved
-        learns = module.weight.requires_grad
-        each = (4 if learns else frozen_bytes) * (3 if learning and learns else 1)
+        each = 3 * learns if module.weight.requires_grad else frozen
         moved += each * (inputs[0].numel() + output.numel() + module.weight.numel() / batch)
 
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
@@ -101,7 +103,7 @@ def intensity(network: nn.Module, image: Tensor, batch: int, learning: bool, fro
         network.eval()(image)
     for hook in hooks:
         hook.remove()
-    return operations(network, image, learning) / moved
+    return operations(network, image, learning=learns > 0) / moved
 
 
 def draw(
@@ -117,8 +119,13 @@ def draw(
     bytes_ = np.geomspace(1, 1_000, 200)
     for precision, peak in limits.gigaflops.items():
         roof = np.minimum(peak, limits.gigabytes * bytes_)
-        line = BASELINE.line if precision == "fp32" else ":"
-        axis.plot(bytes_, roof, color=BASELINE.color, linestyle=line, label=f"the most there is, {precision}")
+        axis.plot(
+            bytes_,
+            roof,
+            color=BASELINE.color,
+            linestyle=LINES[precision],
+            label=f"the most there is, {precision}",
+        )
     for style, (work, share) in zip(SERIES, reached.items(), strict=False):
         axis.plot(intensity[work], speed[work], **style.points, markersize=9, label=f"{work}, {share:.0%}")
     axis.set(
@@ -134,7 +141,9 @@ def draw(
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
     by_memory = [name for name in reached if intensity[name] * limits.gigabytes < speed[name] / reached[name]]
-    what = f"memory limits {', '.join(by_memory)}" if by_memory else "arithmetic limits all, not memory"
+    what = (
+        f"memory limits {', '.join(by_memory)}" if by_memory else "arithmetic is the limit of all, not memory"
+    )
     title = f"{limits.gigaflops['fp32']:,.0f} GFLOP/s in fp32, {limits.gigabytes:,.0f} GB/s: {what}"
     plots.finish(figure, title, "Speed against operations for each byte, both on logarithmic axes.")
     figure.savefig(DOCS / f"{name}.png", dpi=110)

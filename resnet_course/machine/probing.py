@@ -26,7 +26,8 @@ SLOW = 1.5  # times as long as in fp32: 4 and more if bf16 is emulated, 1.6 on a
 # the gain than large ones, so noise could hide it: on AMX 1.3 to 1.7 times, for 2.1 of a trunk pass.
 AHEAD = 1.25
 # Times as fast as the other precisions, from which a frozen trunk computes in int8. The small one shows less
-# of the gain: 2.1 for 2.7 with AVX-512 and VNNI, 1.6 for 2.0 with AVX2, 1.3 for 1.4 with AVX-512 alone.
+# of the gain: 2.1 for 2.7 with AVX-512 and VNNI, 1.6 for 2.0 with AVX2, 1.3 for 1.4 with AVX-512 alone,
+# and as much, 1.5 to 1.8, with AMX.
 INT8_AHEAD = 1.15
 LOOKS = 1_000  # images, of all views, from which int8 saves more than finding its scales takes
 SLOWER = 1.25  # times as long as its best epoch: an epoch in which something was wrong
