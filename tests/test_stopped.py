@@ -172,5 +172,6 @@ def test_a_stop_before_the_first_step_is_told_and_changes_nothing(sets, tmp_path
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     history = fit(model, *sets, TINY, tmp_path / "run")
     assert history.interrupted and history.epochs == [] and not (tmp_path / "run").exists()
+    assert history.recipe == TINY, "the cells below evaluate with it"
     assert "stopped by hand before the first step" in capsys.readouterr().err
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

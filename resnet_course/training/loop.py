@@ -79,7 +79,7 @@ def fit(
         val = train.subset(torch.arange(0)) if val is None else val
         run = _begin(model, train, val, recipe, out, until, seen)
         if run is None:
-            return History(interrupted=True)
+            return History(interrupted=True, recipe=recipe)
         with seeded(), distributed.naming_lost_processes(run.what_is_kept()):
             if resume:
                 run.resume()
