@@ -52,7 +52,7 @@ class History:
     engine: where and in which precision it ran.
     interrupted: True if it was stopped by hand before its last epoch.
     recipe: what to evaluate the model with: the recipe that was trained, with the image size of the epoch
-        that is kept. None if it was stopped before its first step.
+        that is kept. None in a history that `fit` did not return.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
