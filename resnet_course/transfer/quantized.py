@@ -19,8 +19,8 @@ LEVELS = 255  # steps from the least to the largest number of 8 bits
 LARGEST = 127
 SCALED_ON = 64  # images, from which scales are found; of more than 224 pixels fewer, for memory's sake
 SCALED_ON_PIXELS = SCALED_ON * 224**2
-# Images: with AMX, and the ReLU still in the stem, a trunk to layer3 took 68 ms for 128 of them in parts, 82 for
-# all at once.
+# Images: with AMX, and the ReLU still in the stem, a trunk to layer3 took 68 ms for 128 of them in parts, 82
+# for all at once.
 TOGETHER = 32
 FAITHFUL = 0.15  # of their norm, by which features may differ at most; 0.02 to 0.1 were seen
 # The parts of a stage of which it is known what they compute, and a block's parts in their order.
