@@ -140,6 +140,45 @@ def test_a_hopeless_way_is_tried_once_and_large_maps_with_a_part_of_the_batch(mo
     assert {images for *_, images in clock.begun} == {17}
 
 
+def test_a_way_whose_first_call_is_slow_is_judged_by_the_later_ones(monkeypatch):
+    """As a matrix product in bf16, whose first call makes its kernels."""
+    called = set()
+
+    def seconds(each, way, convolution):
+        if way != "columns":
+            return 0.01
+        cold = (each, convolution) not in called
+        called.add((each, convolution))
+        return 0.03 if cold else 0.005
+
+    clock = Clock(monkeypatch, seconds)
+    found = machine.tuned(ENGINE, layer4(), image(), 128, 10**9)
+    assert {way for _, ways in found.convolutions.ways for way in ways} == {"columns", NEVER}
+    assert clock.now < tuning.SECONDS + 0.03
+
+
+def test_what_is_known_well_enough_is_repeated_within_its_share_of_the_time_alone(monkeypatch):
+    clock = Clock(monkeypatch, lambda each, way, convolution: 0.01)
+    convolution = Convolution(64, 64, 6, 6, 3, 1, 1, "bf16")
+    ways = len(convolution.possible("output"))
+    tuning._fastest(convolution, "output", 128, 100.0)
+    assert len(clock.begun) == tuning.ROUNDS[0] * ways, "no share is left"
+    clock.begun.clear()
+    tuning._fastest(convolution, "output", 128, 100.0, again_until=100.0)
+    assert len(clock.begun) == tuning.ROUNDS[1] * ways
+
+
+def test_a_precision_that_has_fallen_behind_is_measured_no_further(monkeypatch):
+    slow = 100
+    clock = Clock(
+        monkeypatch,
+        lambda *of: 1e-4 * (1 if of[2].precision == "fp32" else slow) * (1 + (of[1] != "columns")),
+    )
+    found = machine.tuned_in_any_precision(ENGINE, BOTH, layer4(), image(), 128, 10**9)
+    tried = {each[1:4:2] for each in clock.begun if each[3].precision == "bf16"}
+    assert found.precision == "fp32" and len(tried) == 1, "one pass of one convolution told"
+
+
 def test_what_is_known_is_not_measured_again_until_it_is_forgotten(monkeypatch, capsys):
     clock = Clock(monkeypatch, quick)
     network, one = layer4(), image()

@@ -83,7 +83,7 @@ def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int
     try:
         return sum(cost.seconds(images, validation_images) for cost in costs(recipe, images, width))
     finally:
-        _network.cache_clear()  # it and its gradients would take 80 MB beside the training that follows
+        _network.cache_clear()  # it and its gradients would lie beside the training that follows
 
 
 def costs(recipe: Recipe, images: int, width: int = 64, tuning_at_most: float = math.inf) -> tuple[Cost, ...]:

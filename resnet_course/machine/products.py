@@ -68,7 +68,7 @@ def input_gradient_by_columns(gradient: Tensor, weight: Tensor, geometry: Geomet
     outputs, kernel, _, channels = weight.shape
     height, width = geometry.output
     if geometry.stride == 1:  # a convolution again, with the weights turned round
-        # Rows of C numbers are copied as they lie; to turn each round too took longer than the product (AMX).
+        # Rows of C numbers are copied as they lie, so no number is moved by itself.
         matrix = weight.flip(1, 2).permute(1, 2, 0, 3).reshape(-1, channels)
         around = Geometry(height, width, kernel, 1, kernel - 1 - geometry.padding)
         return _product(gradient, matrix, around)

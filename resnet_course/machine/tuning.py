@@ -29,7 +29,7 @@ LEAST = 0.3  # seconds below which measuring tells nothing
 OPERATIONS = 4e9  # of one pass that is measured: of large maps a part of the batch is enough
 ROUNDS = 2, 6  # of every way: at least, the first of them its warm-up too, and at most, while there is time
 # Times as long as the best so far, from which a way is not tried again: after the first round, in which it
-# makes its kernels and finds its memory, and later. With AMX calls of one product took 25, 11, 8, 8 ms.
+# makes its kernels and finds its memory, and later.
 HOPELESS_AT_FIRST, HOPELESS = 4.0, 1.5
 GAIN = 0.95  # of PyTorch's own time, from which another way is taken
 BEFORE = "before"  # PyTorch's way in the layout of an engine that is not channels-last, without going there

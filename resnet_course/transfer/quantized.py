@@ -19,9 +19,7 @@ LEVELS = 255  # steps from the least to the largest number of 8 bits
 LARGEST = 127
 SCALED_ON = 64  # images, from which scales are found; of more than 224 pixels fewer, for memory's sake
 SCALED_ON_PIXELS = SCALED_ON * 224**2
-# Images: with AMX, and the ReLU still in the stem, a trunk to layer3 took 68 ms for 128 of them in parts, 82
-# for all at once.
-TOGETHER = 32
+TOGETHER = 32  # images: the stem's maps are the largest, and of more they take memory that nothing else needs
 FAITHFUL = 0.15  # of their norm, by which features may differ at most; 0.02 to 0.1 were seen
 # The parts of a stage of which it is known what they compute, and a block's parts in their order.
 PLAIN = BasicBlock, NarrowProjection, nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Identity
