@@ -57,6 +57,7 @@ def run(path: Path, executed: Path | None) -> dict[str, Any]:
     client = NotebookClient(
         notebook,
         timeout=None,
+        startup_timeout=300,
         resources={"metadata": {"path": NOTEBOOKS}},
         on_cell_start=begin,
         on_cell_executed=end,

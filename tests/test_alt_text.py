@@ -27,7 +27,7 @@ ALTS = [
 @pytest.fixture(scope="module")
 def notebook():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)])
-    NotebookClient(notebook, kernel_name="python3").execute()
+    NotebookClient(notebook, startup_timeout=300, kernel_name="python3").execute()
     return notebook
 
 

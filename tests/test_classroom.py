@@ -61,7 +61,7 @@ def replace_in(path, name, content):
 def join(port, machine):
     machine.mkdir(exist_ok=True)
     command = [sys.executable, "-c", JOIN.format(port=port)]
-    return subprocess.run(command, cwd=machine, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=machine, capture_output=True, text=True, timeout=300)
 
 
 def test_what_is_gathered_is_the_course_alone(folder, capsys):
@@ -89,7 +89,7 @@ def test_a_learner_joins_by_one_command_and_again_after_a_change(port, folder, t
     here = machine / "resnet_course_class"
     assert (here / "resnet18-f37072fd.pth").read_bytes() == b"weights"
     started = subprocess.run(
-        [sys.executable, here / "start.py", "site"], cwd=machine, capture_output=True, text=True, timeout=60
+        [sys.executable, here / "start.py", "site"], cwd=machine, capture_output=True, text=True, timeout=300
     )
     assert str(here / ".venv") in started.stdout, "what is started runs in the environment made for it"
 

@@ -312,7 +312,7 @@ def test_epochs_are_shared_among_the_phases_and_the_seed_reaches_all_of_them(cap
 
 def test_the_module_runs_as_a_program_and_usage_errors_do_not_wait_for_torch():
     command = [sys.executable, "-X", "importtime", "-m", "resnet_course", "fly"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 2 and "invalid choice: 'fly'" in result.stderr
     assert "| torch\n" not in result.stderr
 

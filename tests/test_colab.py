@@ -30,7 +30,7 @@ RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, timeout=None, kernel_name="colab").execute()
+NotebookClient(notebook, timeout=None, startup_timeout=300, kernel_name="colab").execute()
 nbformat.write(notebook, sys.argv[2])
 """
 REPOSITORY = ("resnet_course", "notebooks", "tools", "pyproject.toml", "README.md", "LICENSE")

@@ -102,7 +102,7 @@ def train(script, count, *jobs):
     """Run the script on jobs: (folder, kind, epochs, the epoch after which somebody presses Ctrl-C or -1)."""
     line = command(script, count, *jobs)
     if count > 1:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
     said = io.StringIO()  # in this process: starting another takes longer than the training
@@ -208,7 +208,7 @@ def test_a_killed_process_ends_the_run_with_a_line_and_a_checkpoint(script, tmp_
         if not children.exists():
             pytest.skip("this system does not list the children of a process")
         os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
-        _, err = run.communicate(timeout=100)
+        _, err = run.communicate(timeout=300)
     finally:
         run.kill()
     assert run.returncode != 0
@@ -221,7 +221,7 @@ def by_command(home, *arguments):
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m"]
     environment = os.environ | {"RESNET_COURSE_HOME": str(home)}
     line = [*start, "resnet_course", "train", "--recipe", "reduced", "--weights", "builtin", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=200, env=environment)
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, env=environment)
 
 
 @pytest.mark.slow

@@ -121,11 +121,11 @@ def test_it_runs_as_a_script_without_the_course_being_installed(clone):
     for name in ("retarget.py", "set-up-cell.py"):
         shutil.copy(COURSE / "tools" / name, clone / "tools")
     command = [sys.executable, "-S", clone / "tools" / "retarget.py"]  # -S: no installed package at all
-    result = subprocess.run([*command, "ada/resnet-course"], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*command, "ada/resnet-course"], capture_output=True, text=True, timeout=300)
     assert (result.returncode, result.stderr) == (0, "")
     assert str(clone / "README.md") in result.stdout.splitlines()
     assert read_address(clone) == ADA
-    result = subprocess.run([*command, "nonsense"], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*command, "nonsense"], capture_output=True, text=True, timeout=300)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "repository is 'nonsense'; it must be OWNER/NAME" in result.stderr
 

@@ -140,7 +140,7 @@ def run(python, source: str, folder: Path) -> subprocess.CompletedProcess:
         "PYTHONNOUSERSITE": "1",
     }
     return subprocess.run(
-        [python, "-c", source], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        [python, "-c", source], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
 
 

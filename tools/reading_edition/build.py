@@ -57,7 +57,8 @@ def _run(path: Path, executed: Path | None) -> nbformat.NotebookNode:
     if executed:
         return nbformat.read(executed / path.name, as_version=4)
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=None, resources={"metadata": {"path": path.parent}}).execute()
+    where = {"metadata": {"path": path.parent}}
+    NotebookClient(notebook, timeout=None, startup_timeout=300, resources=where).execute()
     return notebook
 
 
