@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from resnet_course import machine, plots
 from resnet_course.machine.operations import operations
 from resnet_course.plots.palette import BASELINE, SERIES
-from resnet_course.recipes import FULL, LAPTOP, ORIGINAL, epochs_of_work
+from resnet_course.recipes import FULL, LAPTOP, ORIGINAL
 from resnet_course.resnet import resnet18
 from resnet_course.transfer import freeze, split_at, trunk_of
 
@@ -60,11 +60,8 @@ def measure_limits(name: str) -> dict[str, object]:
 
 def speed_of_steps(costs: tuple[machine.Cost, ...]) -> float:
     """Billions of operations a second in the steps of all phases."""
-    operations = sum(epochs_of_work(cost.recipe) * cost.step_operations for cost in costs)
-    seconds = (
-        epochs_of_work(cost.recipe) * (cost.gradients + cost.update / cost.recipe.batch_size)
-        for cost in costs
-    )
+    operations = sum(cost.recipe.epochs * cost.step_operations for cost in costs)
+    seconds = (cost.recipe.epochs * (cost.gradients + cost.update / cost.recipe.batch_size) for cost in costs)
     return operations / sum(seconds) / 1e9
 
 

@@ -119,9 +119,7 @@ def test_a_strategy_takes_small_batches_of_few_images(name):
 def test_only_large_batches_of_few_images_become_small():
     few, many = (recipes.in_small_batches(FULL, images) for images in (9_999, 10_000))
     assert [phase.batch_size for phase in few.phases] == [32, 32] and many == FULL
-    assert [phase.data_pruning for phase in few.phases] == [0, 0]
-    same = {"batch_size": FULL.batch_size, "data_pruning": FULL.data_pruning, "first": FULL.first}
-    assert replace(few, **same) == FULL, "nothing else"
+    assert replace(few, batch_size=FULL.batch_size, first=FULL.first) == FULL, "nothing else"
     for recipe in (FEW, REDUCED):
         assert recipes.in_small_batches(recipe, 100) == recipe
 

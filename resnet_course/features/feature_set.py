@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from pathlib import Path
@@ -77,18 +77,13 @@ class FeatureSet(LabelledSet):
 
 @train_batches.register(FeatureSet)
 def _(
-    feature_set: FeatureSet,
-    plan: Plan,
-    generator: torch.Generator,
-    rank: int = 0,
-    world_size: int = 1,
-    order: Sequence[Tensor] = (),
+    feature_set: FeatureSet, plan: Plan, generator: torch.Generator, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: of every image a random one of its views, float32 [B, C, h, w], and its label.
 
     With a single view only the order is drawn, so it is the same as of images without augmentation.
     """
-    for indices in order or train_order(torch.arange(len(feature_set)), plan, generator, world_size):
+    for indices in train_order(len(feature_set), plan, generator, world_size):
         shard, views = indices[rank::world_size], 0
         if feature_set.views > 1:
             views = torch.randint(feature_set.views, (len(indices),), generator=generator)[rank::world_size]

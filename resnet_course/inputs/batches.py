@@ -6,7 +6,7 @@ What is written here is for images. Another kind of set registers its own way of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import singledispatch
 from typing import Protocol
 
@@ -53,12 +53,7 @@ def count_batches(images: int, plan: Plan, *, train: bool, world_size: int = 1) 
 
 @singledispatch
 def train_batches(
-    image_set: ImageSet,
-    plan: Plan,
-    generator: torch.Generator,
-    rank: int = 0,
-    world_size: int = 1,
-    order: Sequence[Tensor] = (),
+    image_set: ImageSet, plan: Plan, generator: torch.Generator, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: every image once, in random order, augmented.
 
@@ -68,11 +63,10 @@ def train_batches(
 
     generator: draws the order and, but for "original", the augmentation.
     rank, world_size: which process this is, from 0, and of how many.
-    order: the images of each batch of all processes, int64 [B]; (): `train_order` draws one.
     Yields (inputs float32 [B, 3, image_size, image_size], labels int64 [B]; of mixed images labels
     float32 [B, C]).
     """
-    order = order or train_order(torch.arange(len(image_set)), plan, generator, world_size)
+    order = train_order(len(image_set), plan, generator, world_size)
     augmentation, mix = AUGMENTATIONS[plan.augmentation], MIXES[plan.mix]
     if augmentation.image_by_image:
         yield from original_batches(image_set, [batch[rank::world_size] for batch in order], plan, train=True)
@@ -107,11 +101,11 @@ def augmented(
 
 
 def train_order(
-    indices: Tensor, plan: Plan, generator: torch.Generator, world_size: int = 1
+    images: int, plan: Plan, generator: torch.Generator, world_size: int = 1
 ) -> tuple[Tensor, ...]:
-    """The batches of an epoch that learns from the images at `indices` (int64 [N]), each int64 [B]."""
-    order = indices[torch.randperm(len(indices), generator=generator)]
-    order = order[: count_batches(len(indices), plan, train=True, world_size=world_size) * plan.batch_size]
+    """The batches of one epoch as indices, int64 [B] each, in random order."""
+    order = torch.randperm(images, generator=generator)
+    order = order[: count_batches(images, plan, train=True, world_size=world_size) * plan.batch_size]
     return order.split(plan.batch_size)
 
 

@@ -22,7 +22,7 @@ from resnet_course.machine.operations import operations
 from resnet_course.machine.probing import choose, precisions_to_try
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned_in_any_precision
-from resnet_course.recipes import OPTIMIZERS, Recipe, epochs_of_work
+from resnet_course.recipes import OPTIMIZERS, Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
 from resnet_course.transfer import PARTS, freeze, fused, on_quantized_trunk, quantized, split_at, trunk_of
 
@@ -66,8 +66,7 @@ class Cost:
             # One probe for the head; without validation images five more, which are cross-validated.
             once += rows * (self.forward + PROBE * (1 if validation_images else 6))
         epoch = images * self.gradients + math.ceil(images / recipe.batch_size) * self.update
-        validating = recipe.epochs * validation_images * views * self.forward
-        return once + epochs_of_work(recipe) * epoch + validating
+        return once + recipe.epochs * (epoch + validation_images * views * self.forward)
 
 
 def estimate(recipe: Recipe, images: int, validation_images: int = 0, width: int = 64) -> float:

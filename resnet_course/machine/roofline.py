@@ -19,7 +19,7 @@ from resnet_course.machine.estimates import Cost
 from resnet_course.machine.operations import operations
 from resnet_course.machine.probing import choose, probe
 from resnet_course.machine.timing import seconds
-from resnet_course.recipes import Recipe, epochs_of_work
+from resnet_course.recipes import Recipe
 from resnet_course.resnet.network import resnet18
 from resnet_course.transfer.quantized import QuantizedConvolution, Scale
 
@@ -92,10 +92,9 @@ def shares(costs: Mapping[str, Sequence[Cost]], limits: Limits) -> dict[str, flo
         if trunk := [cost for cost in phases if cost.trunk]:
             flops = sum(cost.trunk_operations for cost in trunk) / sum(cost.trunk for cost in trunk)
             found[f"trunk pass of {name}"] = flops / 1e9 / limits.gigaflops[trunk[0].trunk_precision]
-        at_least = sum(epochs_of_work(cost.recipe) * _least_seconds(cost, limits) for cost in phases)
+        at_least = sum(cost.recipe.epochs * _least_seconds(cost, limits) for cost in phases)
         took = sum(
-            epochs_of_work(cost.recipe) * (cost.gradients + cost.update / cost.recipe.batch_size)
-            for cost in phases
+            cost.recipe.epochs * (cost.gradients + cost.update / cost.recipe.batch_size) for cost in phases
         )
         found[f"step of {name}"] = at_least / took
     return found

@@ -15,7 +15,7 @@ from resnet_course.recipes.named import (
     plain_for_mode,
 )
 from resnet_course.recipes.optimizers import OPTIMIZERS
-from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError, epochs_of_work
+from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError
 from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
 from resnet_course.recipes.strategies import DETAILED, STRATEGIES, in_small_batches, strategy, with_detail
 
@@ -38,7 +38,6 @@ __all__ = [
     "STRATEGIES",
     "Recipe",
     "RecipeError",
-    "epochs_of_work",
     "for_mode",
     "in_small_batches",
     "one_cycle",

@@ -28,10 +28,6 @@ LEGAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-# The share of images whose loss lies below the mean: 0.68 after the first epoch of FULL, then 0.75 to 0.83.
-KNOWN = 0.8
-
-
 class RecipeError(CourseError, ValueError):
     """A recipe has a value that it cannot have. The message lists the legal ones."""
 
@@ -71,7 +67,6 @@ class Recipe:
     seed: int = 0  # of this phase and of all before it
     # What saves time
     cached_views: int = 0  # of every image, sent through the frozen trunk once and kept; 0: none is
-    data_pruning: float = 0.0  # the share of the images with a loss below the mean that an epoch leaves out
     first: Recipe | None = None  # trained before this one, which goes on from its weights
     # How it is used
     test_views: int = 1  # 2: with its mirror image; 6: also both, moved a little; the mean of the logits
@@ -90,7 +85,7 @@ class Recipe:
             value = getattr(self, field)
             if not isinstance(value, int) or value < least:
                 raise RecipeError(f"{field} is {value!r}; it must be a whole number from {least} on")
-        _check_numbers(self)
+        self._check_numbers()
         if self.mix != "none" and AUGMENTATIONS[self.augmentation].image_by_image:
             raise RecipeError(
                 f"mix is {self.mix!r}, but the augmentation {self.augmentation!r} changes images one by one, "
@@ -99,16 +94,26 @@ class Recipe:
         if self.mix != "none" and self.cached_views:
             kept = f"mix is {self.mix!r} and cached_views {self.cached_views!r}, but features cannot be mixed"
             raise RecipeError(f"{kept}; take cached_views 0, or mix 'none'")
-        if self.mix != "none" and self.data_pruning:
-            raise RecipeError(
-                f"mix is {self.mix!r} and data_pruning {self.data_pruning!r}, but the loss of a mixed image "
-                "tells of neither of the two; take data_pruning 0, or mix 'none'"
-            )
         if self.cached_views and self.train_from == "all":
             raise RecipeError(
                 f"cached_views is {self.cached_views!r} and train_from 'all', but only what is frozen can be "
                 f"kept; take cached_views 0, or train_from one of: {', '.join(TRAIN_FROM[1:])}"
             )
+
+    def _check_numbers(self) -> None:
+        """Raise RecipeError unless every number lies in its range."""
+        for field, right, legal in (
+            ("dropout", 0 <= self.dropout < 1, "from 0 up to, not including, 1"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 up to, not including, 1"),
+            ("average", 0 <= self.average < 1, "from 0 up to, not including, 1"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1"),
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("std", min(self.std) > 0, "above 0 in every channel"),
+            ("crop_scale", _is_range(self.crop_scale), "two shares of 1, the smaller one first"),
+        ):
+            if not right:
+                raise RecipeError(f"{field} is {getattr(self, field)!r}; it must be {legal}")
 
     @property
     def phases(self) -> tuple[Recipe, ...]:
@@ -180,30 +185,5 @@ class Recipe:
         return cls(**values)
 
 
-def epochs_of_work(recipe: Recipe) -> float:
-    """How many epochs on all images take as long as a phase's; with data pruning fewer than it has.
-
-    The first epoch of a training learns from all images, because it knows none yet.
-    """
-    return recipe.epochs - (recipe.epochs - (recipe.first is None)) * KNOWN * recipe.data_pruning
-
-
 def _is_range(shares: tuple[float, ...]) -> bool:
     return len(shares) == 2 and 0 < shares[0] <= shares[1] <= 1
-
-
-def _check_numbers(recipe: Recipe) -> None:
-    """Raise RecipeError unless every number lies in its range."""
-    for field, right, legal in (
-        ("dropout", 0 <= recipe.dropout < 1, "from 0 up to, not including, 1"),
-        ("label_smoothing", 0 <= recipe.label_smoothing < 1, "from 0 up to, not including, 1"),
-        ("data_pruning", 0 <= recipe.data_pruning < 1, "from 0 up to, not including, 1"),
-        ("average", 0 <= recipe.average < 1, "from 0 up to, not including, 1"),
-        ("layer_decay", 0 < recipe.layer_decay <= 1, "above 0 and at most 1"),
-        ("learning_rate", recipe.learning_rate > 0, "above 0"),
-        ("weight_decay", recipe.weight_decay >= 0, "0 or more"),
-        ("std", min(recipe.std) > 0, "above 0 in every channel"),
-        ("crop_scale", _is_range(recipe.crop_scale), "two shares of 1, the smaller one first"),
-    ):
-        if not right:
-            raise RecipeError(f"{field} is {getattr(recipe, field)!r}; it must be {legal}")

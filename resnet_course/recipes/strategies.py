@@ -75,10 +75,10 @@ def strategy(name: str, images: int) -> Recipe:
 def in_small_batches(recipe: Recipe, images: int) -> Recipe:
     """The recipe for so many images: of fewer than FEW_IMAGES, a batch of LARGE_BATCH becomes SMALL_BATCH.
 
-    So in every phase; smaller batches stay as they are. Of so few, every epoch learns from all.
+    So in every phase; smaller batches stay as they are.
     """
     if images >= FEW_IMAGES:
         return recipe
     first = recipe.first and in_small_batches(recipe.first, images)
     batch_size = SMALL_BATCH if recipe.batch_size >= LARGE_BATCH else recipe.batch_size
-    return replace(recipe, batch_size=batch_size, data_pruning=0.0, first=first)
+    return replace(recipe, batch_size=batch_size, first=first)

@@ -43,9 +43,8 @@ def as_seen_by(epoch: int, recipe: Recipe) -> Recipe:
 class History:
     """What one training run measured.
 
-    epochs: one dict an epoch, of all phases: epoch (from 1), train_loss, train_accuracy, train_images (how
-        many it learned from; those that data pruning left out are not among them), val_loss, val_accuracy,
-        val_images (how many it was measured on; 0 where the highest accuracy alone chooses),
+    epochs: one dict an epoch, of all phases: epoch (from 1), train_loss, train_accuracy, val_loss,
+        val_accuracy, val_images (how many it was measured on; 0 where the highest accuracy alone chooses),
         folds (0; without validation images how many the two were cross-validated in, before the first epoch),
         temperature and threshold (fitted on the validation images; 1 and 0 where there are too few),
         learning_rate (the highest of all layers, at the epoch's last step), seconds (of learning and

@@ -21,7 +21,7 @@ from resnet_course.data.images import ImageSet
 from resnet_course.evaluation import evaluate, fit_temperature, with_temperature
 from resnet_course.evaluation.selective import threshold_of_doubt
 from resnet_course.features import FeatureSet
-from resnet_course.inputs.batches import train_batches, train_order
+from resnet_course.inputs.batches import count_batches, train_batches
 from resnet_course.machine import Engine, distributed
 from resnet_course.recipes import Recipe
 from resnet_course.training.history import CALIBRATES, History, Measured
@@ -122,17 +122,13 @@ def fit_epoch(run: Run, phase: Phase) -> None:
     phase.retune()
     start = time.perf_counter()
     world = distributed.world_size()
-    learning = run.pruning.draw(recipe.data_pruning, phase.generator)
-    order = train_order(learning, recipe, phase.generator, world)
-    batches = train_batches(phase.train, recipe, phase.generator, distributed.rank(), world, order)
-    bar = progress(batches, total=len(order), description=f"epoch {epoch}/{run.recipe.all_epochs}")
+    steps = count_batches(len(phase.train), recipe, train=True, world_size=world)
+    batches = train_batches(phase.train, recipe, phase.generator, distributed.rank(), world)
+    bar = progress(batches, total=steps, description=f"epoch {epoch}/{run.recipe.all_epochs}")
 
     def before_step(step: int) -> None:
-        phase.set_learning_rate(run, step, len(order))
-        bar.set_postfix_str(phase.time_left(run, step, len(order)), refresh=False)
-
-    def weigh(step: int, losses: Tensor) -> Tensor:
-        return run.pruning.weigh(distributed.shard(order[step - 1]), losses)
+        phase.set_learning_rate(run, step, steps)
+        bar.set_postfix_str(phase.time_left(run, step, steps), refresh=False)
 
     with bar, phase.engine.computing():
         try:
@@ -143,7 +139,6 @@ def fit_epoch(run: Run, phase: Phase) -> None:
                 engine=phase.engine,
                 label_smoothing=recipe.label_smoothing,
                 before_step=before_step,
-                weigh=weigh,
                 after_step=phase.average.update,
             )
         except TrainingDiverged as error:
@@ -156,7 +151,6 @@ def fit_epoch(run: Run, phase: Phase) -> None:
             return  # a part of an epoch is kept only where there is nothing else
         if run.epochs and not learned.images:
             return  # its time was over before its first step
-    run.pruning.gather()
     # After the block above, which keeps the memory of the steps: within it validation's would come on top.
     with phase.average.in_place():
         chosen_by = phase.cross_validated or validate(run.model, phase.val, recipe)
@@ -171,7 +165,6 @@ def train_epoch(
     engine: Engine | None = None,
     label_smoothing: float = 0.0,
     before_step: Callable[[int], object] = lambda step: None,
-    weigh: Callable[[int, Tensor], Tensor] = lambda step, losses: torch.ones_like(losses),
     after_step: Callable[[], object] = lambda: None,
 ) -> Measured:
     """One pass over the batches: forward, loss, backward, step.
@@ -180,13 +173,11 @@ def train_epoch(
     batches: (inputs, labels), labels int64 [B] or, of mixed images, float [B, C].
     engine: where and in which precision; None: where the network is, in float32.
     before_step: is called with the number of the step, from 1; the place to set the learning rate.
-    weigh: how much each image of a step counts, float32 [B], from the step's number and the images' losses,
-        float32 [B]; loss and accuracy are weighted means, whose gradient is learned from.
     Several processes each take their shard of a batch and average their gradients.
     The stop button ends it early, with what was measured so far. Raises TrainingDiverged.
     """
     engine = engine or Engine.of(network)
-    total_loss, right, weight, images, interrupted = 0.0, 0.0, 0.0, 0, False
+    total_loss, right, seen, interrupted = 0.0, 0, 0, False
     network.train()
     try:
         for step, (inputs, labels) in enumerate(batches, start=1):
@@ -194,30 +185,24 @@ def train_epoch(
             labels = labels.to(engine.device)
             with engine.autocast():
                 logits = network(engine.place(inputs))
-            losses = F.cross_entropy(
-                logits.float(), labels, label_smoothing=label_smoothing, reduction="none"
-            )
-            weights = weigh(step, losses.detach())
-            loss = (losses * weights).sum()
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing, reduction="sum")
             most = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed labels the larger part
-            hits = ((logits.argmax(1) == most) * weights).sum()
-            sums = [each.item() for each in (loss, hits, weights.sum())]
-            measured = distributed.all_reduce_sum([*sums, len(labels)])
-            batch_loss, batch_right, batch_weight, batch_images = measured.tolist()
+            hits = int((logits.argmax(1) == most).sum())
+            measured = distributed.all_reduce_sum([loss.item(), hits, len(labels)])
+            batch_loss, batch_right, batch_seen = measured.tolist()
             if not math.isfinite(batch_loss):
                 raise TrainingDiverged(_why_diverged(step, optimizer.param_groups[0]["lr"]))
             optimizer.zero_grad()
             # Processes average their gradients; so this is the mean over all images, whatever the shards.
-            (loss * distributed.world_size() / batch_weight).backward()
+            (loss * distributed.world_size() / batch_seen).backward()
             optimizer.step()
             after_step()
-            total_loss, right = total_loss + batch_loss, right + batch_right
-            weight, images = weight + batch_weight, images + int(batch_images)
+            total_loss, right, seen = total_loss + batch_loss, right + batch_right, seen + batch_seen
     except KeyboardInterrupt:
         if distributed.world_size() > 1:
             raise
         interrupted = True
-    return Measured(total_loss / max(1, weight), right / max(1, weight), images, interrupted)
+    return Measured(total_loss / max(1, seen), right / max(1, seen), int(seen), interrupted)
 
 
 def validate(model: nn.Module, val: ImageSet | FeatureSet, recipe: Recipe) -> Measured:

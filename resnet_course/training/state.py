@@ -20,7 +20,6 @@ from resnet_course.recipes import Recipe
 from resnet_course.training.averaging import snapshot
 from resnet_course.training.folder import Progress, RunFolder, Weights
 from resnet_course.training.history import History, Measured, as_seen_by
-from resnet_course.training.pruning import DataPruning
 
 if TYPE_CHECKING:
     from resnet_course.training.phases import Phase
@@ -49,7 +48,6 @@ class Run:
         self.folder = None if out is None else RunFolder(out, model, recipe, train, val, seen)
         weights = snapshot(model)
         self.progress = self.written = Progress((), weights, weights)
-        self.pruning = DataPruning(len(train))
         self.interrupted, self.engine = False, ""
 
     @property
@@ -78,7 +76,6 @@ class Run:
             "epoch": len(self.epochs) + 1,
             "train_loss": learned.loss,
             "train_accuracy": learned.accuracy,
-            "train_images": learned.images,
             "learning_rate": phase.learning_rate,
             "val_loss": chosen_by.loss,
             "val_accuracy": chosen_by.accuracy,
@@ -93,16 +90,15 @@ class Run:
         if History(list(epochs)).best is entry:
             with phase.average.in_place():
                 best = snapshot(self.model) if phase.recipe.average else last
-        training = None if self.interrupted or self.out_of_time else _state(self, phase, epochs)
+        training = None if self.interrupted or self.out_of_time else _state(phase, epochs)
         self.progress = Progress(epochs, last, best, training)
         self.engine = str(phase.engine)
         phase.preparation_seconds = 0.0
-        phase.paces.append(seconds / max(1, learned.images))
+        phase.paces.append(seconds / len(phase.train))
         self.write()
         validated = f", {chosen_by.loss:.3f} on validation; validation accuracy {chosen_by.accuracy:.1%}"
-        part = f"{learned.images / len(phase.train):.0%} of " if phase.recipe.data_pruning else ""
         say(
-            f"epoch {entry['epoch']}/{self.recipe.all_epochs}: loss {learned.loss:.3f} on {part}train"
+            f"epoch {entry['epoch']}/{self.recipe.all_epochs}: loss {learned.loss:.3f} on train"
             f"{'' if chosen_by.folds else validated}; {format_duration(seconds)}"
         )
 
@@ -119,8 +115,6 @@ class Run:
             say("nothing to resume: starting at the first epoch")
             return
         self.progress = reached
-        # At the end of a phase too, whose successor goes on with the losses.
-        self.pruning.losses = (reached.training or {}).get("losses", self.pruning.losses)
         self.write()  # a kill may have come between last.pt and the others
         say(f"resuming after epoch {len(self.epochs)} of {self.recipe.all_epochs}")
 
@@ -167,7 +161,7 @@ class Run:
         return History(list(self.epochs), self.engine, self.interrupted, recipe)
 
 
-def _state(run: Run, phase: Phase, epochs: tuple[dict[str, float], ...]) -> dict[str, Any]:
+def _state(phase: Phase, epochs: tuple[dict[str, float], ...]) -> dict[str, Any]:
     """What `Run.restore` and `entered_phase` go on from, and the history."""
     ways = phase.engine.convolutions
     return {
@@ -175,7 +169,6 @@ def _state(run: Run, phase: Phase, epochs: tuple[dict[str, float], ...]) -> dict
         "history": list(epochs),
         "convolutions": [machine.signature(phase.engine.device), None if ways is None else ways.to_list()],
         "frozen": phase.engine.frozen,
-        "losses": run.pruning.losses,
         "optimizer": phase.optimizer.state_dict(),
         "generator": phase.generator.get_state(),
         "global_generator": torch.get_rng_state(),
