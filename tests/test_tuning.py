@@ -1,5 +1,6 @@
 """The choice of a way for each convolution: by measurement, bounded, remembered, and taken over by resume."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -99,7 +100,7 @@ def test_without_time_a_pass_stays_in_the_layout_of_the_engine(monkeypatch):
     Clock(monkeypatch, quick)
     convolution = Convolution(64, 64, 6, 6, 3, 1, 1, "fp32")
     for contiguous, own in ((True, "contiguous"), (False, "conv2d")):
-        assert tuning._fastest(convolution, "output", 128, 0.0, contiguous) == (own, {})
+        assert tuning._fastest(convolution, "output", 128, 128, 0.0, contiguous) == (own, {})
 
 
 @pytest.mark.parametrize("pause", [0.001, 0.05, 0.9, 30.0])
@@ -128,7 +129,8 @@ def test_measuring_takes_a_twentieth_of_a_training_at_most(monkeypatch):
 def test_a_hopeless_way_is_tried_once_and_large_maps_with_a_part_of_the_batch(monkeypatch):
     clock = Clock(monkeypatch, lambda each, way, convolution: 0.1 if way == "columns" else 0.01)
     convolution = Convolution(64, 64, 56, 56, 3, 1, 1, "fp32")
-    way, times = tuning._fastest(convolution, "output", 128, until=100.0)
+    images = tuning._images(convolution, 128, math.inf)
+    way, times = tuning._fastest(convolution, "output", 128, images, until=100.0)
     assert way == "conv2d" and times["conv2d"] == pytest.approx(0.01 * 128 / 17), "of a whole batch"
     assert [way for _, _, way, _, _ in clock.begun] == [
         "conv2d",
@@ -152,7 +154,7 @@ def test_a_way_whose_first_call_is_slow_is_judged_by_the_later_ones(monkeypatch)
         return 0.03 if cold else 0.005
 
     clock = Clock(monkeypatch, seconds)
-    found = machine.tuned(ENGINE, layer4(), image(), 128, 10**9)
+    found = machine.tuned(replace(ENGINE, precision="bf16"), layer4(), image(), 128, 10**9)
     assert {way for _, ways in found.convolutions.ways for way in ways} == {"columns", NEVER}
     assert clock.now < tuning.SECONDS + 0.03
 
@@ -161,11 +163,29 @@ def test_what_is_known_well_enough_is_repeated_within_its_share_of_the_time_alon
     clock = Clock(monkeypatch, lambda each, way, convolution: 0.01)
     convolution = Convolution(64, 64, 6, 6, 3, 1, 1, "bf16")
     ways = len(convolution.possible("output"))
-    tuning._fastest(convolution, "output", 128, 100.0)
+    tuning._fastest(convolution, "output", 128, 128, 100.0)
     assert len(clock.begun) == tuning.ROUNDS[0] * ways, "no share is left"
     clock.begun.clear()
-    tuning._fastest(convolution, "output", 128, 100.0, again_until=100.0)
+    tuning._fastest(convolution, "output", 128, 128, 100.0, share=100.0)
     assert len(clock.begun) == tuning.ROUNDS[1] * ways
+
+
+@pytest.mark.parametrize(("speed", "fewer"), [(1e11, True), (1e12, False)])
+def test_on_a_slow_processor_all_passes_are_measured_with_fewer_images(monkeypatch, speed, fewer):
+    """As those of layer3 and layer4 with AVX2 alone: some of the 16 had no time, and kept PyTorch's way."""
+    clock = Clock(monkeypatch, quick)
+
+    def compute(each, way, convolution, *tensors):
+        clock.begun.append((each, convolution, len(tensors[0])))
+        clock.now += len(tensors[0]) * convolution.operations / speed * (1 if way == "columns" else 1.6)
+
+    monkeypatch.setattr(tuning, "compute", compute)
+    network = split_at(freeze(resnet18(10), "layer3"), "layer3")[1]
+    found = machine.tuned(ENGINE, network, image(128, 16), 128, 10**9).convolutions
+    assert {way for _, ways in found.ways for way in ways} == {"columns", NEVER}
+    assert found.seconds < math.inf and clock.now < tuning.SECONDS + 0.1
+    most = [images == tuning._images(convolution, 128, math.inf) for _, convolution, images in clock.begun]
+    assert all(most) != fewer
 
 
 def test_a_precision_that_has_fallen_behind_is_measured_no_further(monkeypatch):

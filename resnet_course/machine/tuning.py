@@ -26,11 +26,13 @@ SECONDS = 2.0  # that measuring may take
 EACH = 1.5  # the same for each of two precisions
 PACE = 2e12  # operations of a training for each second of measuring: a twentieth of its time at 100 GFLOP/s
 LEAST = 0.3  # seconds below which measuring tells nothing
-OPERATIONS = 4e9  # of one pass that is measured: of large maps a part of the batch is enough
+# Of one call that is measured, at most: of large maps a part of the batch is enough. Fewer where CALLS of those
+# do not fit into the time for a pass: with AVX2 alone and the 16 passes of layer3 and layer4 less than half.
+OPERATIONS, CALLS = 4e9, 8
 ROUNDS = 2, 6  # of every way: at least, the first of them its warm-up too, and at most, while there is time
 # Times as long as the best so far, from which a way is not tried again: after the first round, in which it
-# makes its kernels and finds its memory, and later.
-HOPELESS_AT_FIRST, HOPELESS = 4.0, 1.5
+# makes its kernels (slow in bf16) and finds its memory, and later.
+HOPELESS_AT_FIRST, HOPELESS = {"fp32": 2.0, "bf16": 4.0}, 1.5
 GAIN = 0.95  # of PyTorch's own time, from which another way is taken
 BEFORE = "before"  # PyTorch's way in the layout of an engine that is not channels-last, without going there
 CAPS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
@@ -163,7 +165,7 @@ def _measured(
     compute: with layer3 and layer4 in fp32 on AVX-512 a step was 1.15 times as long as in contiguous memory
     when the time had run out for one pass.
     """
-    until, saved, all_seconds, complete = perf_counter() + seconds, 0.0, 0.0, True
+    until, saved, all_seconds, complete, speed = perf_counter() + seconds, 0.0, 0.0, True, math.inf
     chosen = {convolution: dict.fromkeys(PASSES, NEVER) for convolution in calls}
     by_operations = sorted(calls, key=lambda convolution: -convolution.operations * len(calls[convolution]))
     widest = max(convolution.outputs for convolution in calls)  # those of layer4
@@ -177,7 +179,10 @@ def _measured(
             layer4 = engine.layer4_format if convolution.outputs == widest else None
             contiguous = (layer4 or engine.memory_format) == "contiguous"
             share = (until - perf_counter()) / (len(passes) - done)
-            way, times = _fastest(convolution, each, batch, until, contiguous, perf_counter() + share)
+            images = _images(convolution, batch, speed * share / CALLS)
+            way, times = _fastest(convolution, each, batch, images, until, contiguous, share)
+            if times:
+                speed = batch * convolution.operations / min(times.values())
             chosen[convolution][each] = way
             before = times.get(BEFORE if contiguous else "conv2d")
             complete = complete and before is not None
@@ -194,21 +199,27 @@ def _calls_of(each: str, calls: list[bool]) -> int:
     return sum(calls) if each == "input_gradient" else len(calls)
 
 
+def _images(convolution: Convolution, batch: int, operations: float) -> int:
+    """Of how many images a pass is measured, for at most so many operations."""
+    return int(min(batch, max(16, min(OPERATIONS, operations) // convolution.operations)))
+
+
 def _fastest(
     convolution: Convolution,
     each: str,
     batch: int,
+    images: int,
     until: float,
     contiguous: bool = False,
-    again_until: float = 0.0,
+    share: float = 0.0,
 ) -> tuple[str, dict[str, float]]:
     """The fastest way of one pass, and the seconds of those that were tried, for a batch; BEFORE among them.
 
     contiguous: True if the engine's own layout is contiguous memory, False if it is channels-last. Where
         there was no time to compare, the way is PyTorch's own in that layout.
-    again_until: when repeating what is known well enough has to end.
+    images: that are computed at once. share: seconds after which what is known well enough is not repeated.
     """
-    images = int(min(batch, max(16, OPERATIONS // convolution.operations)))
+    again_until = perf_counter() + share
     tensors, best, own = _tensors(convolution, each, images), {}, "conv2d"
     ways = {way: (way, tensors) for way in convolution.possible(each)}
     if contiguous:
@@ -217,7 +228,7 @@ def _fastest(
     for done, (name, (way, given)) in itertools.product(range(ROUNDS[1]), ways.items()):
         if perf_counter() >= (until if done < ROUNDS[0] else again_until):
             break
-        hopeless = HOPELESS_AT_FIRST if done == 1 else HOPELESS
+        hopeless = HOPELESS_AT_FIRST[convolution.precision] if done == 1 else HOPELESS
         if name in best and best[name] > hopeless * min(best.values()):
             continue
         start = perf_counter()
