@@ -26,8 +26,8 @@ SECONDS = 2.0  # that measuring may take
 EACH = 1.5  # the same for each of two precisions
 PACE = 2e12  # operations of a training for each second of measuring: a twentieth of its time at 100 GFLOP/s
 LEAST = 0.3  # seconds below which measuring tells nothing
-# Of one call that is measured, at most: of large maps a part of the batch is enough. Fewer where CALLS of it
-# do not fit into the time for a pass: with AVX2 alone and the 16 passes of layer3 and layer4 less than half.
+# Of one call that is measured, at most: of large maps a part of the batch is enough. Fewer where CALLS calls
+# do not fit into a pass's share of the time, as with AVX2 alone and the 16 passes of layer3 and layer4.
 OPERATIONS, CALLS = 4e9, 8
 ROUNDS = 2, 6  # of every way: at least, the first of them its warm-up too, and at most, while there is time
 # Times as long as the best so far, from which a way is not tried again: after the first round, in which it
