@@ -115,7 +115,7 @@ def measure_laptop(options: Namespace) -> dict[str, object]:
 
 
 def measure_full(options: Namespace) -> dict[str, object]:
-    """FULL with the first seed that is not recorded yet, since a training takes half an hour.
+    """FULL with the first seed that is not recorded yet, since a training takes long.
 
     And what its checkpoint was worth on the way: whenever another epoch was kept.
     """

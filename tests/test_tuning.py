@@ -210,6 +210,7 @@ def test_what_is_known_is_not_measured_again_until_it_is_forgotten(monkeypatch, 
         machine.tuned(engine, network, one, batch, 10**9)
         assert len(clock.begun) > count
         count = len(clock.begun)
+    assert "Measuring" not in capsys.readouterr().err, "it is said once"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     machine.tuned(ENGINE, network, one, 128, 10**9)
     assert len(clock.begun) > count, "another cap is another processor"

@@ -95,7 +95,8 @@ def tuned(
     key = signature(engine.device), *how, *sorted(calls)
     found = _known.get(key)
     if distributed.broadcast(found is None):
-        say(f"Measuring the convolutions in {engine.precision} for up to two seconds …")
+        if not _known:  # said once: an estimate of several recipes measures for each of their phases
+            say("Measuring the convolutions, for up to two seconds each time …")
         found = _known[key] = distributed.broadcast(_measured(engine, calls, batch, seconds, at_best))
     return engine.computing_as(distributed.broadcast(found))
 
