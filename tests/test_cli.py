@@ -300,14 +300,14 @@ def test_epochs_are_shared_among_the_phases_and_the_seed_reaches_all_of_them(cap
     monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(machine, "estimate", lambda *args: 1.0)
     command = ["train", "--data", "shapes", "--recipe", "full", "--limit", 64, "--out", tmp_path / "a"]
-    for epochs, phases in ((1, [1]), (2, [1, 1]), (14, [8, 6])):
+    for epochs, phases in ((1, [1]), (2, [1, 1]), (12, [8, 4])):
         trained.clear()
         assert run(capsys, *command, "--epochs", epochs, "--seed", 5)[0] == 130
         assert trained == [(count, 5, 32) for count in phases], "of few images in small batches"
     monkeypatch.setenv("RESNET_COURSE_SEED", "6")
     trained.clear()
     run(capsys, *command)
-    assert trained == [(4, 6, 32), (3, 6, 32)]
+    assert trained == [(4, 6, 32), (2, 6, 32)]
 
 
 def test_the_module_runs_as_a_program_and_usage_errors_do_not_wait_for_torch():
