@@ -39,8 +39,8 @@ class Cost:
 
     precision: in which a step computes. trunk_precision: in which the frozen trunk does. trunk: seconds to
     send one image through the frozen trunk, once; 0 if nothing is cached. gradients: seconds for the
-    gradients of one image. update: seconds for the optimiser to change the weights. forward: seconds to
-    validate on one view of one image.
+    gradients of one image. update: seconds of a step that do not grow with its images, for the optimiser to
+    change the weights among others. forward: seconds to validate on one view of one image.
     trunk_operations, step_operations: floating-point operations for an image; see `operations`.
     int8_operations: how many of a step's are computed in int8.
     """
@@ -257,11 +257,11 @@ def _learning(
     count: int,
     most: int,
 ) -> tuple[float, float, float]:
-    """Seconds for the gradients of an image, for the optimiser to change the weights, to validate an image.
+    """Seconds for the gradients of an image, for what a step takes whatever its images, to validate an image.
 
     learner: what takes the batches of a step, the network itself or one that shares what learns of it.
     count, most: the fewest and the most images in a step; there are as many as take A_STEP.
-    The second number does not grow with the batch; it is 0 where there was no time for it.
+    The second is the optimiser's time and what two sizes of a step tell apart; 0 where there was no time.
     """
     engine.place(network).train()
     # Before the clock starts, because the first optimiser of a process imports PyTorch's compiler.
@@ -284,16 +284,16 @@ def _learning(
         return statistics.median(seconds(step_of(count), times=3, at_most=at_most))
 
     with engine.computing():
-        # Not timed: the first step of a process makes its kernels. One of 5 images of 224 pixels took 0.38 to
-        # 0.45 s, the next 0.13 to 0.17, and `seconds` would have stopped after it.
-        step_of(count)()
-        step = timed(count, AT_MOST / 2)
+        step, fixed = timed(count, AT_MOST / 2), 0.0
         larger = min(most, int(count * A_STEP / step))
         if larger > count and perf_counter() < until:
+            few, quick = count, step
             count, step = larger, timed(larger, AT_MOST)
+            if count >= 2 * few:  # else their difference is mostly noise
+                fixed = min(max(0.0, step - count * (step - quick) / (count - few)), step / 2)
         if perf_counter() < until:
             update = statistics.median(seconds(optimizer.step, times=3, at_most=AT_MOST / 4))
     forward = step / 3
     if perf_counter() < until:
         forward = _forward(network.eval(), engine.for_batches_of(count), functools.partial(batch, count))
-    return step / count, update, forward / count
+    return (step - fixed) / count, fixed + update, forward / count
