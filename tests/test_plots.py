@@ -194,6 +194,13 @@ def test_bars_of_many_groups_are_all_drawn_or_refused():
         plots.bars({**groups, "one more": {"a": 1.0}}, "title", "metres")
 
 
+def test_values_on_bars_are_never_powers_of_ten_from_a_thousand_on():
+    figure = plots.bars({"x": {"a": 26_900.4, "b": 999.6, "c": -2_500.0, "d": 0.0123}}, "title", "metres")
+    written = ["26,900", "1,000", "-2,500", "0.0123"]
+    assert [text.get_text() for text in figure.axes[0].texts] == written
+    assert all(one in figure.alt for one in written)
+
+
 def test_a_constant_filter_is_drawn_grey():
     weights = torch.randn(4, 3, 7, 7)
     weights[1] = 0.0

@@ -12,7 +12,7 @@ from resnet_course.common.durations import format_duration
 from resnet_course.evaluation.summaries import summarise_choices, unbeaten
 from resnet_course.plots.figure import check_finite, finish, listed, subplots
 from resnet_course.plots.palette import BASELINE, COURSE, MUTED, VALIDATION, styles
-from resnet_course.plots.texts import legend_label
+from resnet_course.plots.texts import legend_label, number
 
 FEW = 12  # values that a description names one by one
 
@@ -41,7 +41,7 @@ def bars(
             positions, list(groups[group].values()), width, **style.bar, label=legend_label(group)
         )
         if few and not intervals:
-            axis.bar_label(drawn, fmt="{:.3g}", fontsize=8, padding=2)
+            axis.bar_label(drawn, fmt=number, fontsize=8, padding=2)
             axis.margins(y=0.1)
         for position, (name, value) in zip(positions, groups[group].items(), strict=True):
             low, high = (intervals or {}).get(group, {}).get(name, (value, value))
@@ -54,7 +54,7 @@ def bars(
     axis.set_ylabel(label)
     axis.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside lower center", ncols=min(4, len(groups)))
-    across = "" if line is None else f" A line across marks {line:.3g}."
+    across = "" if line is None else f" A line across marks {number(line)}."
     errors = " Error bars show confidence intervals." if intervals else ""
     return finish(figure, title, f"Bars of {label}. {_described(groups)}.{across}{errors}")
 
@@ -66,7 +66,7 @@ def _described(groups: Mapping[str, Mapping[str, float]]) -> str:
     for group, values in groups.items():
         least, most = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
         shown = values if few else {least: values[least], most: values[most]}
-        parts.append(f"{group}: {listed((f'{name} {value:.3g}' for name, value in shown.items()), FEW)}")
+        parts.append(f"{group}: {listed((f'{name} {number(value)}' for name, value in shown.items()), FEW)}")
     return "; ".join(parts)
 
 

@@ -13,7 +13,7 @@ from resnet_course.common.durations import format_duration
 from resnet_course.evaluation.summaries import summarise
 from resnet_course.plots.figure import check_finite, finish, listed, subplots
 from resnet_course.plots.palette import BASELINE, COURSE, SERIES, TRAIN, VALIDATION, styles
-from resnet_course.plots.texts import legend_label
+from resnet_course.plots.texts import legend_label, number
 from resnet_course.training import History
 
 
@@ -139,7 +139,7 @@ def lines(
         if band := (intervals or {}).get(name):
             low, high = zip(*band.values(), strict=True)
             axis.fill_between(list(band), low, high, color=style.color, alpha=0.2, linewidth=0)
-        first, last = (f"{mean:.0%}" if percent else f"{mean:.3g}" for mean in (means[0], means[-1]))
+        first, last = (f"{mean:.0%}" if percent else number(mean) for mean in (means[0], means[-1]))
         ends.append(f"{name} from {first} at {places[0]:,.4g} to {last} at {places[-1]:,.4g}")
     axis.set(xlabel=x, ylabel=y)
     if logarithmic:

@@ -54,6 +54,11 @@ def make_writable(figure: Figure) -> None:
             text.set_fontfamily([*text.get_fontfamily(), *_fonts_with(lacking)])
 
 
+def number(value: float) -> str:
+    """A number in three digits, or as a whole one from a thousand on, and never as a power of ten there."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def legend_label(name: str) -> str:
     """A name as a legend shows it; matplotlib leaves out what begins with an underscore."""
     return f" {name}" if name.startswith("_") else name
