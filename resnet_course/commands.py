@@ -285,5 +285,5 @@ def predict(options: argparse.Namespace) -> int:
     if options.json:
         print("\n]")
     elif options.csv and images:
-        print(f"{options.csv}: {good:,} images")
+        print(f"{options.csv}: {good:,} image{'s' * (good != 1)}")
     return 2 if bad else 0

@@ -90,6 +90,8 @@ def test_few_validation_pictures_are_named_with_what_they_can_say():
     (warning,) = advise(replace(sound, val=sound.val.limit(100))).warnings
     assert "circle has 10 validation images; all 100 together" in warning
     assert "uncertain by 8 points" in warning  # 1.96 · √(0.8 · 0.2 / 100)
+    (warning,) = advise(replace(sound, val=sound.val.limit(10))).warnings
+    assert "circle has 1 validation image; all 10 together" in warning
 
 
 @pytest.mark.parametrize(("gain", "why"), [(0.02, "is slow in bf16"), (1.0, "bf16 was not measured")])

@@ -86,7 +86,7 @@ def test_the_table_holds_what_json_holds(saved, folder, tmp_path, capsys):
         for name in ("cat", "dog, small", "rabbit"):
             assert float(row[name]) == pytest.approx(answer["probabilities"][name], abs=1e-6)
     assert main(["predict", str(saved), str(folder / "a.png"), "--csv", str(table)]) == 0
-    assert capsys.readouterr().out == f"{table}: 1 images\n"
+    assert capsys.readouterr().out == f"{table}: 1 image\n"
 
 
 def test_a_threshold_makes_it_unknown_and_raw_leaves_the_temperature_out(saved, folder, capsys):

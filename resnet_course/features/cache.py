@@ -135,7 +135,7 @@ class _Pass:
             _ = self.computed  # before the clock starts: it may have to find the scales of int8
             seconds = min(machine.seconds(first, times=3, at_most=0.5))
             time = f"about {format_duration(chunks * seconds)}"
-        what = f"{images:,} images" + (f" in {views} views" if views > 1 else "")
+        what = f"{images:,} image{'s' * (images != 1)}" + (f" in {views} views" if views > 1 else "")
         begun = "" if part == 1 else f", {part:.0%} of it still to do"
         in_int8 = self.engine.frozen and not isinstance(self.computed, nn.Module)
         name = "Frozen trunk in int8" if in_int8 else "Frozen trunk"

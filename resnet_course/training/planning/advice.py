@@ -117,8 +117,9 @@ def _classes(train: ImageSet) -> list[str]:
         )
     if smallest < LITTLE:
         found.append(
-            f"{few} has only {smallest:,} images left to learn from, without those for validation and test; "
-            "much will depend on which ones they are. More of them would help more than any setting."
+            f"{few} has only {smallest:,} image{'s' * (smallest != 1)} left to learn from, without those for "
+            "validation and test; much will depend on which ones they are. More of them would help more than "
+            "any setting."
         )
     return found
 
@@ -128,9 +129,10 @@ def _validation(val: ImageSet) -> list[str]:
     counts = torch.bincount(val.labels, minlength=len(val.classes)).tolist()
     if min(counts) >= CHECKED:
         return []
-    few = val.classes[counts.index(min(counts))]
+    least = min(counts)
+    few = val.classes[counts.index(least)]
     margin = 100 * 1.96 * (0.16 / max(1, len(val))) ** 0.5  # at an accuracy of 80%
     return [
-        f"{few} has {min(counts):,} validation images; all {len(val):,} together leave an accuracy of 80% "
-        f"uncertain by {margin:.0f} points. Quote cross-validation instead (notebook 03)."
+        f"{few} has {least:,} validation image{'s' * (least != 1)}; all {len(val):,} together leave "
+        f"an accuracy of 80% uncertain by {margin:.0f} points. Quote cross-validation instead (notebook 03)."
     ]
