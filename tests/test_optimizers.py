@@ -87,3 +87,15 @@ def test_the_state_of_pytorchs_adamw_can_be_gone_on_from():
     ours.load_state_dict(other.state_dict())
     ours.step()
     assert float(ours.state[weights]["step"]) == 2
+
+
+def test_the_fused_kernel_gets_numbers_as_they_lie(monkeypatch):
+    given, kernel = [], torch._fused_adamw_
+    monkeypatch.setattr(
+        torch, "_fused_adamw_", lambda *lists, **named: (given.extend(lists[:4]), kernel(*lists, **named))[1]
+    )
+    weights = nn.Parameter(torch.ones(4, 3, 3, 3).to(memory_format=torch.channels_last))
+    weights.grad = torch.ones(4, 3, 3, 3)
+    OPTIMIZERS["adamw"]([{"params": [weights]}], 0.1).step()
+    assert len(given) == 4 and all(tensor.is_contiguous() for tensors in given for tensor in tensors)
+    assert not weights.is_contiguous() and (weights < 1).all()

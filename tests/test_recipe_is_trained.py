@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from optimizer_steps import at_every_step
 from test_training import TINY, fresh_model, losses
 
 from resnet_course.recipes import FULL, LAPTOP, REDUCED, Recipe, RecipeError
@@ -141,10 +142,8 @@ class _Bar:
 
 
 def test_no_step_of_a_schedule_is_wasted(sets, monkeypatch):
-    rates, step = [], torch.optim.AdamW.step
-    monkeypatch.setattr(
-        torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self)
-    )
+    rates = []
+    at_every_step(monkeypatch, lambda optimizer: rates.append(optimizer.param_groups[0]["lr"]))
     history = fit(fresh_model(), *sets, replace(TINY, epochs=2))
     assert len(rates) == 8 and min(rates) > 1e-3 * max(rates)
     assert history.epochs[-1]["learning_rate"] == rates[-1] > 0

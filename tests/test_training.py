@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from optimizer_steps import at_every_step
 from parameters import some_are_slow
 
 from resnet_course import training
@@ -242,12 +243,7 @@ def test_fit_linear_finds_the_optimum_whatever_the_scale_of_the_features():
 
 def test_discriminative_rates_reach_the_optimiser(sets, monkeypatch):
     seen = []
-    real = torch.optim.AdamW.step
-    monkeypatch.setattr(
-        torch.optim.AdamW,
-        "step",
-        lambda self: seen.append({g["rate"]: g["lr"] for g in self.param_groups}) or real(self),
-    )
+    at_every_step(monkeypatch, lambda own: seen.append({g["rate"]: g["lr"] for g in own.param_groups}))
     fit(fresh_model(), *sets, replace(TINY, epochs=1, layer_decay=0.5, schedule="constant"))
     assert seen[0] == {0.5**n: pytest.approx(TINY.learning_rate * 0.5**n) for n in range(6)}
 
@@ -263,14 +259,9 @@ def average_by_hand(weights, share):
 
 def test_averaged_weights_are_validated_and_kept_and_training_goes_on_from_the_others(sets, monkeypatch):
     model, plain = fresh_model(), fresh_model()
-    weights, real = [plain.fc.weight.detach().cpu().clone()], torch.optim.AdamW.step
-
-    def step(self):
-        real(self)
-        weights.append(plain.fc.weight.detach().cpu().clone())
-
+    weights = [plain.fc.weight.detach().cpu().clone()]
     with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", step)
+        at_every_step(patch, lambda _: weights.append(plain.fc.weight.detach().cpu().clone()), after=True)
         without = fit(plain, *sets, replace(TINY, epochs=2))
     averaged = fit(model, *sets, replace(TINY, epochs=2, average=0.9))
     assert averaged.values("train_loss") == without.values("train_loss"), "the averaging changes no step"

@@ -19,9 +19,28 @@ def _adamw(groups: list[dict], learning_rate: float) -> Optimizer:
     """
     if any(weights.device.type != "cpu" for group in groups for weights in group["params"]):
         return AdamW(groups, lr=learning_rate)
-    optimizer = AdamW(groups, lr=learning_rate, fused=True)
+    optimizer = _FusedAdamW(groups, lr=learning_rate, fused=True)
     optimizer.register_step_pre_hook(_bring_in_order)
     return optimizer
+
+
+class _FusedAdamW(AdamW):
+    """AdamW whose fused kernel gets all numbers as they lie in memory, one after the other.
+
+    Of weights in channels-last memory it would make a copy in the other order, in every step.
+    """
+
+    def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:
+        """Collect weights, gradients and averages, which `_bring_in_order` has laid alike."""
+        found = super()._init_group(group, *lists)
+        for tensors in lists[:4]:
+            tensors[:] = map(_as_it_lies, tensors)
+        return found
+
+
+def _as_it_lies(tensor: Tensor) -> Tensor:
+    """The same numbers, the axis with the largest steps in memory first."""
+    return tensor.detach().permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
 def _bring_in_order(optimizer: Optimizer, *_: Any) -> None:
