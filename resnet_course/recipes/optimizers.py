@@ -33,8 +33,9 @@ class _FusedAdamW(AdamW):
     def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:
         """Collect weights, gradients and averages, which `_bring_in_order` has laid alike."""
         found = super()._init_group(group, *lists)
-        for tensors in lists[:4]:
-            tensors[:] = map(_as_it_lies, tensors)
+        for tensors in lists:
+            if isinstance(tensors, list):  # PyTorch's versions differ in what stands between them
+                tensors[:] = map(_as_it_lies, tensors)
         return found
 
 
