@@ -257,11 +257,11 @@ def _learning(
     count: int,
     most: int,
 ) -> tuple[float, float, float]:
-    """Seconds for the gradients of an image, for what a step takes whatever its images, to validate an image.
+    """Seconds for the gradients of an image, of a step whatever its images, and to validate an image.
 
     learner: what takes the batches of a step, the network itself or one that shares what learns of it.
     count, most: the fewest and the most images in a step; there are as many as take A_STEP.
-    The second is the optimiser's time and what two sizes of a step tell apart; 0 where there was no time.
+    The second is the optimiser's time, and what two sizes of a step show not to grow; 0 without time for it.
     """
     engine.place(network).train()
     # Before the clock starts, because the first optimiser of a process imports PyTorch's compiler.

@@ -23,9 +23,8 @@ Candidate = tuple[str, Engine]  # "images" or "features", and how they are compu
 def seconds(step: Callable[[], object], times: int, at_most: float) -> list[float]:
     """Seconds of each of up to `times` steps after a warm-up, stopping once `at_most` seconds have passed.
 
-    One is always measured, because a warm-up also makes kernels and finds memory. On a virtual machine whose
-    host takes back memory that lies idle, that takes several times as long as the step itself.
-    On a GPU a step ends when its work does.
+    One is always measured, because a warm-up also makes kernels and finds memory: it can take longer than the
+    steps that follow. On a GPU a step ends when its work does.
     """
     measured: list[float] = []
     began = perf_counter()

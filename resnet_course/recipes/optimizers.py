@@ -34,7 +34,7 @@ class _FusedAdamW(AdamW):
         """Collect weights, gradients and averages, which `_bring_in_order` has laid alike."""
         found = super()._init_group(group, *lists)
         for tensors in lists:
-            if isinstance(tensors, list):  # PyTorch's versions differ in what stands between them
+            if isinstance(tensors, list):  # whatever else a version of PyTorch passes
                 tensors[:] = map(_as_it_lies, tensors)
         return found
 
