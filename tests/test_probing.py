@@ -436,3 +436,11 @@ def test_a_step_is_timed_after_a_warm_up_and_not_for_long(monkeypatch):
     assert machine.seconds(step, times=9, at_most=1.4) == [0.5, 0.5]
     lengths = iter([5.0, 1.0])
     assert machine.seconds(step, times=9, at_most=1.4) == [1.0], "a long warm-up is no measurement"
+
+
+@pytest.mark.parametrize("times", [0, -1])
+def test_no_step_to_measure_is_refused_before_any_is_taken(times):
+    steps = []
+    with pytest.raises(ValueError, match=f"at least 1.*{times}"):
+        machine.seconds(lambda: steps.append(1), times=times, at_most=1)
+    assert not steps

@@ -25,7 +25,10 @@ def seconds(step: Callable[[], object], times: int, at_most: float) -> list[floa
 
     One is always measured, because a warm-up also makes kernels and finds memory: it can take longer than the
     steps that follow. On a GPU a step ends when its work does.
+    Raises ValueError if `times` is less than 1.
     """
+    if times < 1:
+        raise ValueError(f"times must be at least 1, the step that is always measured, but it is {times}")
     measured: list[float] = []
     began = perf_counter()
     for _ in range(1 + times):
