@@ -42,6 +42,8 @@ FOLDERS = {
     "ten_mixed": Folder([60] * 10, MIXED, ".jpg"),
     "hundred": Folder([20] * 100, [(64, 64)]),
     "two_many": Folder([2_000, 2_000], [(32, 48)]),
+    "six": Folder([3, 3], [(64, 48)]),  # as few as the course takes
+    "four_days": Folder([40, 40], [(64, 48)]),  # ten pictures of each class a day: the tens in their names
     "two_easy": Folder([100, 100], [(120, 90)], easy=True),
 }
 

@@ -79,6 +79,12 @@ def test_wilson_interval_by_its_definition():
                 )
 
 
+def test_an_interval_holds_what_was_found_in_spite_of_rounding():
+    for total in range(1, 300):
+        assert wilson_interval(0, total)[0] == 0
+        assert wilson_interval(total, total)[1] == 1
+
+
 def test_30_of_32_means_anything_from_80_to_98_per_cent():
     low, high = wilson_interval(30, 32)
     assert round(low, 2) == 0.80 and round(high, 2) == 0.98

@@ -11,6 +11,7 @@ from optimizer_steps import at_every_step
 from parameters import some_are_slow
 
 from resnet_course import training
+from resnet_course.common.errors import ArgumentError
 from resnet_course.data import DataError, Splits
 from resnet_course.evaluation import evaluate
 from resnet_course.machine import memory
@@ -218,6 +219,19 @@ def test_it_learns_from_mixed_pictures_too(sets, mix):
     history = fit(fresh_model(), *sets, replace(TINY, mix=mix, epochs=6, dropout=0.0))
     first, last = history.epochs[0], history.epochs[-1]
     assert last["train_loss"] < first["train_loss"] and last["val_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("labels", [[0], [2, 2], [1, 0]])
+def test_fit_linear_knows_one_image_and_one_class(labels):
+    features, labels = torch.randn(len(labels), 8), torch.tensor(labels)
+    logits = training.fit_linear(features, labels, 3)(features)
+    assert torch.isfinite(logits).all() and torch.equal(logits.argmax(1), labels)
+
+
+@pytest.mark.parametrize("features", [torch.empty(0, 8), torch.full((2, 8), torch.nan)])
+def test_fit_linear_refuses_what_it_cannot_learn_from(features):
+    with pytest.raises(ArgumentError, match=f"one image or more; these are of {len(features)}"):
+        training.fit_linear(features, torch.zeros(len(features), dtype=torch.int64), 3)
 
 
 def test_fit_linear_finds_the_optimum_whatever_the_scale_of_the_features():

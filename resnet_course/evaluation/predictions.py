@@ -100,7 +100,8 @@ def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, flo
     centre = share + z * z / (2 * total)
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     low, high = ((centre - spread) / (1 + z * z / total), (centre + spread) / (1 + z * z / total))
-    return max(0.0, low), min(1.0, high)
+    # By rounding, 12 right of 12 would end at 0.9999999999999998.
+    return min(share, max(0.0, low)), max(share, min(1.0, high))
 
 
 @keeping_stops()

@@ -31,8 +31,14 @@ def fit_linear(features: Tensor, labels: Tensor, num_classes: int, weight_decay:
     Returns a layer that takes features as they come. The problem is convex, so the answer does not depend
     on a learning rate or a seed; L-BFGS finds it. Source: Liu and Nocedal, "On the limited memory BFGS
     method for large scale optimization", 1989.
+    Raises ArgumentError if there are no features or some are not finite.
     """
-    mean, std = features.mean(0), features.std(0).clamp(min=1e-6)
+    if not len(features) or not features.isfinite().all():
+        raise ArgumentError(
+            f"a linear layer learns from finite features of one image or more; these are of {len(features)}"
+            f"{', and some are infinite or not a number' if len(features) else ''}"
+        )
+    mean, std = features.mean(0), features.std(0, correction=min(1, len(features) - 1)).clamp(min=1e-6)
     standardised = (features - mean) / std
     layer = nn.Linear(features.shape[1], num_classes)
     nn.init.zeros_(layer.weight)
