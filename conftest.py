@@ -39,7 +39,7 @@ def pytest_configure() -> None:
         if name.startswith("RESNET_COURSE_") and not name.startswith("RESNET_COURSE_TEST_"):
             del os.environ[name]
     os.environ["RESNET_COURSE_MODE"] = "reduced"
-    for name in ("DATA", "WEIGHTS", "GROUP"):  # for the notebooks on real images and weights
+    for name in ("DATA", "WEIGHTS", "GROUP"):  # for notebooks on other images and weights
         if chosen := os.environ.get(f"RESNET_COURSE_TEST_{name}"):
             os.environ[f"RESNET_COURSE_{name}"] = chosen
     os.environ.update({name: str(Path(temporary.name, name.lower())) for name in HOMES})
