@@ -156,3 +156,6 @@ def test_the_commands_say_that_nothing_was_kept_back(tmp_path, capsys, monkeypat
     assert main(["evaluate", str(out / "best.pt"), *arguments]) == 2
     said = capsys.readouterr().err
     assert "no image was kept back" in said and "95% interval" in said
+    assert "learned from all 32 images or was chosen" in said
+    assert main(["evaluate", str(out / "best.pt"), *arguments, "--group", r"(.)\.[a-z]+$"]) == 2
+    assert "images of its test split or was chosen" in capsys.readouterr().err

@@ -135,8 +135,10 @@ def _images(
         raise DataError(f"{loaded.name} has no {split} split; take another one, or --test-share 0.2")
     if not len(kept):
         found = f"; {chosen_by(saved.metrics)}" if saved.metrics.get("best_folds") else ""
+        judged_by = "" if split == report.UNSEEN else f" of its {split} split"
         raise DataError(
-            f"{loaded.name}: the network learned from all {known:,} images or was chosen by them{found}"
+            f"{loaded.name}: the network learned from all {known:,} images{judged_by} or was chosen by them"
+            f"{found}"
         )
     if known:
         what = "among them, so this is no test" if kept is loaded else f"left out of {len(loaded):,}"
