@@ -23,18 +23,18 @@ def nothing_decided(monkeypatch):
     monkeypatch.setattr(mirrors, "_unreachable", {})
 
 
-def timed(urls, home):
+def timed(urls, home, patience=PATIENCE):
     began = time.monotonic()
     try:
-        return answering(urls, PATIENCE, home), time.monotonic() - began
+        return answering(urls, patience, home), time.monotonic() - began
     except DownloadError as error:
         return str(error), time.monotonic() - began
 
 
 def test_the_first_that_answers_comes_first(tmp_path):
     with serving(Mirror(silent_after=0)) as mute, serving(Mirror(CONTENT)) as good:
-        urls, seconds = timed([mute.url, good.url], tmp_path)
-        assert urls == [good.url, mute.url] and seconds < PATIENCE
+        urls, seconds = timed([mute.url, good.url], tmp_path, patience=20)  # a busy machine may take one
+        assert urls == [good.url, mute.url] and seconds < 20
         assert not (tmp_path / "unreachable.json").exists()
 
 
