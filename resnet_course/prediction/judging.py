@@ -135,9 +135,9 @@ def _images(
         raise DataError(f"{loaded.name} has no {split} split; take another one, or --test-share 0.2")
     if not len(kept):
         found = f"; {chosen_by(saved.metrics)}" if saved.metrics.get("best_folds") else ""
-        judged_by = "" if split == report.UNSEEN else f" of its {split} split"
+        of_split = "" if split == report.UNSEEN else f" of its {split} split"
         raise DataError(
-            f"{loaded.name}: the network learned from all {known:,} images{judged_by} or was chosen by them"
+            f"{loaded.name}: the network learned from all {known:,} images{of_split} or was chosen by them"
             f"{found}"
         )
     if known:
