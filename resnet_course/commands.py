@@ -125,7 +125,7 @@ def _train_in_minutes(options: argparse.Namespace, settings: Settings) -> Histor
 
 
 def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History | None:
-    from resnet_course.recipes import RECIPES, in_small_batches
+    from resnet_course.recipes import RECIPES, in_small_batches, suited_to
 
     options.recipe = options.recipe or "laptop"
     if options.recipe not in RECIPES:
@@ -154,7 +154,7 @@ def _train_by_recipe(options: argparse.Namespace, settings: Settings) -> History
             if options.limit is not None:
                 train = train.limit(options.limit, settings.seed)
                 val = val.limit(max(LEAST_VALIDATION, options.limit), settings.seed)
-            recipe = in_small_batches(recipe, len(train))
+            recipe = suited_to(in_small_batches(recipe, len(train)), model.width)
             say_balance(train, val)
             duration = format_duration(machine.estimate(recipe, len(train), len(val), model.width))
             engine = machine.choose(recipe)
@@ -173,8 +173,10 @@ def advise(options: argparse.Namespace) -> int:
     from resnet_course.data import load
     from resnet_course.data.sources import test_share
     from resnet_course.training import planning
+    from resnet_course.transfer import width_of
 
-    print(planning.advise(load(replace(settings, test_share=test_share(settings, options.test_share)))))
+    splits = load(replace(settings, test_share=test_share(settings, options.test_share)))
+    print(planning.advise(splits, width_of(settings.weights)))
     return 0
 
 

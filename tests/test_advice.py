@@ -105,8 +105,14 @@ def test_the_advice_for_a_machine_follows_from_what_was_measured():
     ways |= {("bf16", "contiguous"): 3.0, ("bf16", "channels_last"): 1.0}
     fast = machine.Probe(2, 8 * 10**9, ways, {2: 1.0, 1: 2.0}, 10**9, {"contiguous": 1.0})
     lines = machine.advice(fast, 4.0)
-    assert lines[0] == "bf16 is 2.0 times as fast as fp32: the precision 'auto' takes it."
+    assert lines[0] == "bf16 is 2.0 times as fast as fp32: the precision 'auto' takes bf16."
     assert lines[1] == "2 of 2 cores compute fastest." and not any("minutes" in line for line in lines)
+    ways["bf16", "channels_last"] = 2.2  # 'auto' takes fp32 only where it is clearly ahead
+    near = machine.Probe(2, 8 * 10**9, ways, {2: 1.0, 1: 2.0}, 10**9, {"contiguous": 1.0})
+    assert near.fastest[0] == "bf16"
+    assert machine.advice(near, 4.0)[0].endswith(
+        "1.1 times as fast as bf16: the precision 'auto' takes bf16."
+    )
     ways["bf16", "channels_last"] = 8.0
     poor = " ".join(
         machine.advice(machine.Probe(2, 10**9, ways, {2: 3.0, 1: 1.0}, 10**9, {"contiguous": 1.0}), 40.0)
@@ -119,3 +125,10 @@ def test_the_advice_for_a_machine_follows_from_what_was_measured():
         "Only 1.0 GB",
     ):
         assert part in poor
+
+
+def test_the_built_in_network_is_planned_with_its_own_size_and_without_what_the_tables_say():
+    found = advise(splits(), width=16)
+    assert {phase.image_size for plan in found.plans.values() for phase in plan.recipe.phases} == {64}
+    assert "With so many images a class" not in str(found)
+    assert "64 pixels" in str(found)

@@ -132,3 +132,16 @@ def test_processes_that_make_room_beside_each_other_lose_nothing(tmp_path):
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "abcd"]
     assert [process.wait() for process in processes] == [0] * 4
+
+
+def test_what_is_wanted_now_is_not_what_is_removed(tmp_path, sets, monkeypatch):
+    monkeypatch.setattr(caches, "GIGABYTE", 1_000_000)
+    monkeypatch.setenv("RESNET_COURSE_CACHE_LIMIT", "1")
+    model = freeze(resnet18(2, width=8), "layer4")
+    recipe = LAPTOP.__class__(name="any", image_size=32, augmentation="none", train_from="layer4")
+    path = Path(cache_features(model, sets[0], recipe, tmp_path, views=1).file.file.name)
+    made = path.stat().st_ino
+    os.utime(path, (time.time() - HOUR,) * 2)
+    newer = keep(tmp_path, "features/newer.npy", 1_100_000, 0.5)
+    cache_features(model, sets[0], recipe, tmp_path, views=1)
+    assert path.stat().st_ino == made and not newer.exists()

@@ -24,8 +24,8 @@ def make_tree(directory, splits, per_class=20, classes=("cat", "dog")):
     return directory
 
 
-def settings_for(source, tmp_path, mode="laptop"):
-    return Settings(mode=mode, data=source, home=tmp_path / "home")
+def settings_for(source, tmp_path, mode="laptop", seed=0):
+    return Settings(mode=mode, data=source, home=tmp_path / "home", seed=seed)
 
 
 def images(image_set):
@@ -41,6 +41,8 @@ def test_shapes_are_split_without_overlap_and_stratified(tmp_path, capsys):
     again = load(settings_for("shapes", tmp_path, mode="reduced"))
     assert torch.equal(again.train.images, splits.train.images)
     assert not (tmp_path / "home").exists(), "shapes need no disk"
+    largest = load(settings_for("shapes", tmp_path, mode="reduced", seed=2**32 - 1))
+    assert not set(largest.train.digests) & set(largest.test.digests)
 
 
 def test_a_folder_with_all_splits_keeps_them(tmp_path):

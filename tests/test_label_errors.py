@@ -38,7 +38,8 @@ def test_joint_and_issues_are_those_of_a_plain_loop(seed):
         for c in range(4):
             pairs = sum(a == label and b == c for a, b in zip(labels.tolist(), confident, strict=True))
             assert joint[label, c] == pairs
-    wanted = [n for n, c in enumerate(confident) if c is not None and c != labels[n]]
+    most = probabilities.argmax(1)
+    wanted = [n for n, c in enumerate(confident) if c not in (None, labels[n]) and most[n] != labels[n]]
     assert sorted(label_issues(probabilities, labels).tolist()) == wanted
 
 
@@ -64,3 +65,13 @@ def test_planted_errors_are_found_and_right_labels_left_alone():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"probabilities are \[60, 4\] and labels \[59\]; they must be"):
         label_issues(drawn(0)[0], drawn(0)[1][:59])
+
+
+def test_a_label_that_the_network_says_too_is_not_suspected():
+    probabilities = torch.tensor([[0.95, 0.05], [0.95, 0.05], [0.6, 0.4], [0.7, 0.3], [0.8, 0.2]])
+    labels = torch.tensor([0, 0, 0, 1, 1])
+    assert confident_joint(probabilities, labels)[0, 1] == 1, "confidently of class 1 by its low threshold"
+    assert not len(label_issues(probabilities, labels))
+    labels[2] = 1
+    probabilities[2] = torch.tensor([0.96, 0.04])
+    assert label_issues(probabilities, labels).tolist() == [2]

@@ -271,12 +271,12 @@ def splits():
     return Splits(drawn.subset(torch.arange(300)), drawn.subset(torch.arange(300, 400)), drawn.limit(10))
 
 
-def train(until, epochs=3, val=True, **changes):
+def train(until, epochs=3, val=True, out=None, **changes):
     recipe = replace(REDUCED, epochs=epochs, **changes)
     torch.manual_seed(0)
     model = build_model(10, "builtin", recipe.train_from, recipe.dropout)
     own = splits()
-    return fit(model, own.train, own.val if val else None, recipe, until=until)
+    return fit(model, own.train, own.val if val else None, recipe, out, until=until)
 
 
 @pytest.mark.slow
@@ -285,6 +285,14 @@ def test_a_training_ends_when_its_time_is_over(capsys):
     assert len(history.epochs) == 1, "the head is a linear probe already, so that network is worth keeping"
     assert "the time is over in epoch 1 of 3" in capsys.readouterr().err
     assert len(train(time.perf_counter() + 600).epochs) == 3
+
+
+@pytest.mark.parametrize("val", [True, False])
+def test_a_random_head_that_had_no_time_to_learn_is_no_network(tmp_path, val):
+    out = tmp_path / "run"
+    with pytest.raises(ArgumentError, match="over before the first step, so nothing was learned"):
+        train(time.perf_counter() - 1, val=val, out=out)
+    assert not list(out.glob("*.pt"))
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from resnet_course.recipes import (
     RecipeError,
     strategy,
 )
+from resnet_course.transfer import width_of
 
 
 def test_original_is_the_published_recipe():
@@ -122,6 +123,15 @@ def test_only_large_batches_of_few_images_become_small():
     assert replace(few, batch_size=FULL.batch_size, first=FULL.first) == FULL, "nothing else"
     for recipe in (FEW, REDUCED):
         assert recipes.in_small_batches(recipe, 100) == recipe
+
+
+def test_the_built_in_network_sees_what_it_learned_from_and_no_more():
+    builtin = recipes.suited_to(FULL, width_of("builtin"))
+    assert [phase.image_size for phase in builtin.phases] == [64, 64] == 2 * [recipes.BUILTIN_SIDE]
+    assert replace(builtin, image_size=160, first=FULL.first) == FULL, "nothing else"
+    assert recipes.suited_to(REDUCED, 16) == REDUCED, "32 pixels stay"
+    for width in (64, width_of("none"), 8):
+        assert recipes.suited_to(FULL, width) == FULL
 
 
 def test_features_are_not_mixed():

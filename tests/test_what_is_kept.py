@@ -6,6 +6,7 @@ import pytest
 import torch
 from parameters import some_are_slow
 
+from resnet_course import machine
 from resnet_course.common.errors import ArgumentError
 from resnet_course.common.tensors import CheckpointError
 from resnet_course.evaluation import evaluate
@@ -14,6 +15,7 @@ from resnet_course.recipes import ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18, stack
 from resnet_course.training import History, checkpoint, fit, fit_linear, loop
 from resnet_course.training.linear import PROBE_DECAY, pooled_features, start_head_as_linear_probe
+from resnet_course.training.state import Run
 from resnet_course.transfer import freeze
 
 TINY = replace(REDUCED, epochs=3, batch_size=32, learning_rate=1e-4)
@@ -143,3 +145,33 @@ def test_what_the_weights_had_seen_is_not_forgotten_at_a_resume(sets, tmp_path):
     fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1), out, seen=("d1gest",))
     fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1), out, resume=True)
     assert all("d1gest" in checkpoint.load(out / name).digests for name in ("best.pt", "last.pt"))
+
+
+def test_weights_that_nobody_validated_carry_no_temperature(sets, tmp_path, monkeypatch):
+    def validate(model, val, recipe):
+        return loop.Measured(1.0, 0.8, 1_000, temperature=2.0, threshold=0.6)
+
+    monkeypatch.setattr(loop, "validate", validate)
+    for average, last in ((0.9, (1.0, None)), (0.0, (2.0, 0.6))):
+        out = tmp_path / str(average)
+        fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1, average=average), out)
+        found = [checkpoint.load(out / name) for name in ("best.pt", "last.pt")]
+        assert [(each.temperature, each.threshold) for each in found] == [(2.0, 0.6), last]
+
+
+def test_a_resumed_training_computes_in_the_precision_of_before(sets, tmp_path, monkeypatch):
+    recipe = replace(REDUCED, epochs=2, precision="auto")
+    precision = "fp32"
+    monkeypatch.setattr(machine, "choose", lambda *_: Engine(machine.device(), precision, "channels_last", 1))
+    with monkeypatch.context() as patch:
+        commit = Run.commit
+
+        def stop_then(run, *arguments):
+            commit(run, *arguments)
+            raise KeyboardInterrupt
+
+        patch.setattr(Run, "commit", stop_then)
+        assert "fp32" in fit(resnet18(2, width=8), *sets, recipe, tmp_path).engine
+    precision = "bf16"
+    assert "fp32" in fit(resnet18(2, width=8), *sets, recipe, tmp_path, resume=True).engine
+    assert "bf16" in fit(resnet18(2, width=8), *sets, recipe).engine, "a new one takes what is fastest now"

@@ -144,7 +144,7 @@ def _grouped(settings: Settings, image_set: ImageSet, group: Group | None) -> Im
 def _load_shapes(settings: Settings, reason: str = "they need no download") -> tuple[Splits, str]:
     train_count, test_count = SHAPES_COUNTS[settings.mode]
     drawn = shapes.draw(train_count, seed=settings.seed)
-    test = shapes.draw(test_count, seed=settings.seed + 1_000_000)
+    test = shapes.draw(test_count, seed=(settings.seed + 1_000_000) % 2**32)
     return Splits(*split_off(drawn, VALIDATION, settings.seed), test, ("val",)), reason
 
 

@@ -30,10 +30,12 @@ def confident_joint(probabilities: Tensor, labels: Tensor) -> Tensor:
 def label_issues(probabilities: Tensor, labels: Tensor) -> Tensor:
     """The places of the images that are confidently of another class than their label says: int64 [K].
 
-    The least probable label comes first. The arguments are those of `confident_joint`.
+    Where the label is the most probable class all the same, the image is left out, as cleanlab does. The
+    least probable label comes first. The arguments are those of `confident_joint`.
     """
     confident = _confident_classes(probabilities, labels)
-    found = ((confident >= 0) & (confident != labels)).nonzero()[:, 0]
+    doubted = (confident >= 0) & (confident != labels) & (probabilities.argmax(1) != labels)
+    found = doubted.nonzero()[:, 0]
     of_label = probabilities.gather(1, labels[:, None])[:, 0]
     return found[of_label[found].argsort(stable=True)]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_course import machine
-from resnet_course.common.caches import make_room
+from resnet_course.common.caches import make_room, mark_used
 from resnet_course.common.console import say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import ArgumentError
@@ -73,7 +73,9 @@ def cache_features(
     with engine.hosting(model), engine.computing():
         work = _Pass(trunk, engine, image_set, recipe, views, dtype)
         file = FeatureFile(Path(home) / "features" / f"{key}.npy", work.shape(), dtype)
-        make_room(Path(home), Settings.from_env().cache_limit, 0 if file.is_whole() else file.size)
+        if whole := file.is_whole():
+            mark_used(file.path)  # or it might be what is not used for longest
+        make_room(Path(home), Settings.from_env().cache_limit, 0 if whole else file.size)
         file.make(work.chunk, functools.partial(work.announce, file))
     return FeatureSet(
         file=ArrayFile(file.path),

@@ -58,9 +58,14 @@ def _about_bf16(probe: Probe) -> str:
     if bf16 is None:
         why = "This processor is slow in bf16" if probe.bf16_is_slow else "bf16 was not measured"
         return f"{why}: the precision 'auto' stays with fp32."
-    if bf16 > fp32:
-        return f"bf16 is {bf16 / fp32:.1f} times as fast as fp32: the precision 'auto' takes it."
-    return f"fp32 is {fp32 / bf16:.1f} times as fast as bf16: the precision 'auto' stays with it."
+    fast = (
+        f"bf16 is {bf16 / fp32:.1f} times as fast as fp32"
+        if bf16 > fp32
+        else f"fp32 is {fp32 / bf16:.1f} times as fast as bf16"
+    )
+    if probe.fastest[0] == "bf16":
+        return f"{fast}: the precision 'auto' takes bf16."
+    return f"{fast}: the precision 'auto' stays with fp32."
 
 
 def advice(probe: Probe, minutes: float) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ STYLE += "table{border-collapse:collapse}td,th{padding:.2em 1em .2em 0;text-alig
 def write_report(folder: Path, judged: Judged, found: dict[str, Any], name: str) -> Path:
     """Write report.html and report.json into a folder; each is there whole or not at all.
 
-    judged: the predictions and their images. found: what `judging.summary_of` says of them.
+    judged: the predictions and their images. found: what `judging.judge` says of them.
     name: of the checkpoint. Returns the path of the page. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,9 +17,20 @@ from resnet_course.recipes.named import (
 from resnet_course.recipes.optimizers import OPTIMIZERS
 from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError
 from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
-from resnet_course.recipes.strategies import DETAILED, STRATEGIES, in_small_batches, strategy, with_detail
+from resnet_course.recipes.strategies import (
+    BUILTIN_SIDE,
+    BUILTIN_WIDTH,
+    DETAILED,
+    STRATEGIES,
+    in_small_batches,
+    strategy,
+    suited_to,
+    with_detail,
+)
 
 __all__ = [
+    "BUILTIN_SIDE",
+    "BUILTIN_WIDTH",
     "DETAILED",
     "FEW",
     "FULL",
@@ -44,5 +55,6 @@ __all__ = [
     "plain_for_mode",
     "plateau",
     "strategy",
+    "suited_to",
     "with_detail",
 ]

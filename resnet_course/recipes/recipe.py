@@ -42,7 +42,7 @@ class Recipe:
     name: str
     # What the network sees
     image_size: int  # pixels a side of the network's input
-    augmentation: str = "crop_flip"  # see inputs/augment.py
+    augmentation: str = "crop_flip"  # see inputs/augmentations.py
     crop_scale: tuple[float, float] = (0.35, 1.0)  # what share of a photograph's area a random crop shows
     mix: str = "none"  # of pairs of images, and of their labels
     mean: tuple[float, float, float] = IMAGENET_MEAN  # a pretrained trunk expects the statistics it learned

@@ -13,6 +13,7 @@ LEAST = 2
 # 48.6% of CIFAR-10 with 10 a class, 88.8% for 88.0% with 500, and 82.3% for 79.1% with 350 flowers a class.
 FEW_IMAGES, LARGE_BATCH, SMALL_BATCH = 10_000, 128, 32
 DETAILED = 224  # pixels a side of the photographs that the weights have learned from
+BUILTIN_WIDTH, BUILTIN_SIDE = 16, 64  # of the built-in network, and of the drawings that it has learned from
 
 # At 160 pixels an epoch takes 1.6 times as long. Of twice the steps the average keeps a little more.
 LAYER4 = replace(FEW, name="layer4", image_size=128, epochs=8, average=0.98)
@@ -53,6 +54,18 @@ def with_detail(recipe: Recipe) -> Recipe:
     """The recipe with at least DETAILED pixels a side in every phase: for photographs that have as many."""
     first = recipe.first and with_detail(recipe.first)
     return replace(recipe, image_size=max(DETAILED, recipe.image_size), first=first)
+
+
+def suited_to(recipe: Recipe, width: int) -> Recipe:
+    """The recipe for a network of that width: the built-in one sees at most BUILTIN_SIDE pixels a side.
+
+    On larger images its BatchNorm statistics are wrong, so what a linear probe has learned of its features
+    no longer holds when layer4 learns (a test compares both).
+    """
+    if width != BUILTIN_WIDTH:
+        return recipe
+    first = recipe.first and suited_to(recipe.first, width)
+    return replace(recipe, image_size=min(BUILTIN_SIDE, recipe.image_size), first=first)
 
 
 def strategy(name: str, images: int) -> Recipe:

@@ -73,8 +73,10 @@ class RunFolder:
             # With the best weights in it, because a kill may come before best.pt is written.
             best = None if progress.best is progress.last else progress.best
             training = {**progress.training, "best": best, "identity": self.identity}
-            entries = progress.epochs[-1], progress.best_epoch
-            self._save("last.pt", self.recipe, progress.last, *entries, training)
+            _, phase = self.recipe.phase_after(len(progress.epochs) - 1)
+            # What was validated is the average of the weights, and these are the weights themselves.
+            own = {} if phase.average else progress.epochs[-1]
+            self._save("last.pt", self.recipe, progress.last, own, progress.best_epoch, training)
         if progress.best is not self.best:
             recipe = as_seen_by(int(progress.best_epoch["epoch"]), self.recipe)
             self._save("best.pt", recipe, progress.best, progress.best_epoch, progress.best_epoch, None)
@@ -91,7 +93,7 @@ class RunFolder:
         best: Entry,
         training: dict[str, Any] | None,
     ) -> None:
-        """own: of the epoch that the weights are from."""
+        """own: of the epoch that validated the weights; empty if none did."""
         content = Checkpoint(
             state_dict=weights,
             architecture=self.architecture,

@@ -68,9 +68,10 @@ def fit(
     The stop button (or Ctrl-C) ends the training, not the work: the model keeps its best weights, and
     the History so far is returned.
     Raises DataError for too few images or other classes; ArgumentError for a model that cannot be trained as
-    the recipe says, and ArchitectureError for one that `out` could not hold, both before the first epoch;
-    TrainingDiverged when the loss is no longer a finite number (the model then holds the weights from before
-    that epoch); CheckpointError when last.pt belongs to another training; FeaturesError for features that
+    the recipe says, and for a time that is over before a random head has learned; ArchitectureError for a
+    model that `out` could not hold, before the first epoch; TrainingDiverged when the loss is no longer a
+    finite number (the model then holds the weights from before that epoch); CheckpointError when last.pt
+    belongs to another training; FeaturesError for features that
     another trunk made; ProcessLost when another process has ended.
     """
     with distributed.process_group():
@@ -149,8 +150,13 @@ def fit_epoch(run: Run, phase: Phase) -> None:
         run.interrupted = learned.interrupted
         if learned.interrupted and (run.epochs or not learned.images):
             return  # a part of an epoch is kept only where there is nothing else
-        if run.epochs and not learned.images:
-            return  # its time was over before its first step
+        if not learned.images:  # the time was over before the first step
+            if run.epochs:
+                return
+            if recipe.head == "random":  # a linear probe is worth keeping
+                raise ArgumentError(
+                    "the time (until) was over before the first step, so nothing was learned; take more time"
+                )
     # After the block above, which keeps the memory of the steps: within it validation's would come on top.
     with phase.average.in_place():
         chosen_by = phase.cross_validated or validate(run.model, phase.val, recipe)

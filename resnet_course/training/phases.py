@@ -102,7 +102,9 @@ class Phase:
         if distributed.broadcast(machine.needs_retuning(self.engine, self.paces, seconds)):
             before, self.engine = self.engine, machine.retune(self.engine, self.recipe, self.train.kind)
             machine.forget()
-            if distributed.world_size() > 1:  # DistributedDataParallel has noted the layout of the weights
+            if distributed.world_size() > 1:
+                machine.probe()  # together: a process without validation images would not ask for it
+                # DistributedDataParallel has noted the layout of the weights.
                 layout = {"memory_format": before.memory_format, "layer4_format": before.layer4_format}
                 self.engine = replace(self.engine, **layout)
             if before.convolutions:
@@ -169,9 +171,12 @@ def _linear_probe(
     After the first epoch the head has learned, and what was found before it still holds.
     """
     if run.epochs:
+        if len(val):
+            return None
         before = run.epochs[-1]
-        kept = (before["val_loss"], before["val_accuracy"], before["val_images"])
-        return None if len(val) else Measured(*kept, folds=before["folds"])
+        return Measured(
+            before["val_loss"], before["val_accuracy"], before["val_images"], folds=before["folds"]
+        )
     if len(val) and recipe.head == "random":
         return None
     features = pooled_features(run.model, train, recipe, engine)
@@ -194,8 +199,9 @@ def _engine(network: nn.Module, train: LabelledSet, recipe: Recipe, before: dict
         in_int8 = train.kind == "images" and machine.frozen_in_int8(recipe, len(train))
     engine = engine.with_frozen_in_int8(recipe.train_from) if in_int8 else engine
     precisions = machine.precisions_to_try(recipe, train.kind, engine)
-    if same and known and known.precision in precisions:
-        engine = replace(engine, precision=known.precision)
+    if same:
+        precision = known.precision if known else before.get("precision", engine.precision)
+        engine = replace(engine, precision=precision)
     if same and (known is None or known.fit(engine.precision, _batch(recipe))):
         return engine if known is None else engine.computing_as(known)
     if measured_on and not same:

@@ -168,6 +168,7 @@ def _state(phase: Phase, epochs: tuple[dict[str, float], ...]) -> dict[str, Any]
         "images": len(phase.train),
         "history": list(epochs),
         "convolutions": [machine.signature(phase.engine.device), None if ways is None else ways.to_list()],
+        "precision": phase.engine.precision,
         "frozen": phase.engine.frozen,
         "optimizer": phase.optimizer.state_dict(),
         "generator": phase.generator.get_state(),

@@ -11,6 +11,7 @@ from resnet_course.transfer.weights import (
     imagenet_path,
     imagenet_state,
     load_weights,
+    width_of,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "quantized",
     "split_at",
     "trunk_of",
+    "width_of",
 ]

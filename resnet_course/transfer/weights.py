@@ -40,6 +40,15 @@ def load_weights(source: str | os.PathLike | None) -> dict[str, Tensor] | None:
     return None if path is None else _read(path)
 
 
+def width_of(source: str | os.PathLike | None) -> int:
+    """The width of the network that `build_model` makes of these weights: 64, or 16 for the built-in ones.
+
+    Raises WeightsError or DownloadError, as `load_weights`.
+    """
+    state = load_weights(source)
+    return 64 if state is None else len(state["conv1.weight"])
+
+
 def imagenet_path() -> Path:
     """Where torchvision keeps its own download of the weights, and so do we."""
     return Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET_URL.rsplit("/", 1)[1]

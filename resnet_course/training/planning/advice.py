@@ -44,7 +44,7 @@ class Advice:
             if before and (plan.recipe, plan.images) == (before.recipe, before.images):
                 lines.append(f"--minutes {minutes:g}: the same; more time would bring nothing that is known.")
             else:
-                lines.append(f"--minutes {minutes:g}: {plan}. {what_the_tables_say(plan)}.")
+                lines.append(f"--minutes {minutes:g}: {plan}.{what_the_tables_say(plan)}")
             before = plan
         return "\n".join(lines)
 
@@ -55,7 +55,7 @@ def advise(splits: Splits, width: int = 64) -> Advice:
     The plans are those of `fit_in` on this machine, without the time to read the images. In reduced mode the
     machine is measured for a moment only.
 
-    width: of the network; the built-in weights have 16.
+    width: of the network, see `transfer.width_of`.
     """
     train = splits.train
     side = train.stored_size

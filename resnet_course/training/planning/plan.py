@@ -11,7 +11,7 @@ from resnet_course import machine
 from resnet_course.common.console import say
 from resnet_course.common.durations import format_duration
 from resnet_course.common.errors import CourseError
-from resnet_course.recipes import DETAILED, LAPTOP, STRATEGIES, Recipe, strategy, with_detail
+from resnet_course.recipes import DETAILED, LAPTOP, STRATEGIES, Recipe, strategy, suited_to, with_detail
 from resnet_course.training.planning.learning_curves import (
     TABLES,
     expected_accuracy,
@@ -47,7 +47,8 @@ class Plan:
     validation_images: that it is validated on; 0: all are learned from, and a probe is cross-validated.
     seconds: that it is estimated to take; last: those of them for the last validation.
     expected: the accuracies that the tables of CIFAR-10 and of flowers have for so many images a class,
-        0 to 1. extrapolated: whether each has been measured with fewer images only.
+        0 to 1; none for the built-in network, which they did not measure. extrapolated: whether each has been
+        measured with fewer images only.
     rank: what plans are compared by, 1 without any error: `typical_error` in the tables that go as far as all
         these images, and fewer errors where a plan is detailed: it sees photographs with all the detail that
         they have, as no plan of the tables does.
@@ -59,8 +60,8 @@ class Plan:
     validation_images: int
     seconds: float
     last: float
-    expected: tuple[float, float]
-    extrapolated: tuple[bool, bool]
+    expected: tuple[float, ...]
+    extrapolated: tuple[bool, ...]
     rank: float
     detailed: bool
 
@@ -110,7 +111,7 @@ class Planner:
 
     def _measured_reference(self) -> machine.Cost:
         tuning = math.inf if self.again else 0.5
-        return machine.costs(LAPTOP, self.images, self.width, tuning)[0]
+        return machine.costs(suited_to(LAPTOP, self.width), self.images, self.width, tuning)[0]
 
     def plan(self, seconds: float) -> Plan:
         """The plan with the fewest errors in the strategy tables that fits into the time.
@@ -180,10 +181,11 @@ class Planner:
 
     def _of(self, name: str, images: int, detailed: bool = False) -> Plan:
         of_each = images / self.classes
-        expected = tuple(expected_accuracy(name, of_each, table) for table in TABLES)
+        tables = TABLES if self.width == WIDTH else ()
+        expected = tuple(expected_accuracy(name, of_each, table) for table in tables)
         rank = 1 - typical_error(name, of_each, self.tables) * (DETAIL if detailed else 1.0)
-        extrapolated = tuple(of_each > most_images(name, table) for table in TABLES)
-        recipe = replace(strategy(name, images), seed=self.seed)
+        extrapolated = tuple(of_each > most_images(name, table) for table in tables)
+        recipe = replace(suited_to(strategy(name, images), self.width), seed=self.seed)
         recipe = with_detail(recipe) if detailed else recipe
         validation = min(self.validation, max(LEAST_VALIDATION, images // PART))
         phases = machine.scaled(self.reference, recipe, self.width)
@@ -208,8 +210,13 @@ class Planner:
 
 
 def what_the_tables_say(plan: Plan) -> str:
-    """How good the plan's strategy was with so many images a class, or its lines promise."""
+    """A sentence: how good the plan's strategy was with so many images a class, or its lines promise.
+
+    It begins with a space. It is empty for a network that the tables did not measure.
+    """
+    if not plan.expected:
+        return ""
     found = []
     for table, share, more in zip(TABLES, plan.expected, plan.extrapolated, strict=True):
         found.append(f"{share:.0%} of {table}{' (extrapolated from fewer)' if more else ''}")
-    return f"With so many images a class it got {' and '.join(found)} right"
+    return f" With so many images a class it got {' and '.join(found)} right."

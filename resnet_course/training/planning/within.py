@@ -14,7 +14,7 @@ from resnet_course.data.images import Splits
 from resnet_course.resnet.network import ResNet
 from resnet_course.training import History, all_that_may_learn, fit
 from resnet_course.training.before import go_on_from
-from resnet_course.training.planning.plan import WIDTH, Plan, Planner, what_the_tables_say
+from resnet_course.training.planning.plan import Plan, Planner, what_the_tables_say
 from resnet_course.training.sets import say_balance
 from resnet_course.transfer import apply_recipe, build_model
 
@@ -66,8 +66,7 @@ def fit_in(
     left = end - time.perf_counter()
     planner = Planner(len(train), len(train.classes), len(val), model.width, seed, left, train.stored_size)
     chosen = planner.plan(end - time.perf_counter())
-    known = f" {what_the_tables_say(chosen)}." if model.width == WIDTH else ""  # not of the built-in ones
-    say(f"Plan for {format_duration(60 * minutes)}: {chosen}.{known}")
+    say(f"Plan for {format_duration(60 * minutes)}: {chosen}.{what_the_tables_say(chosen)}")
     train = train.limit(chosen.images, seed)
     val = val.limit(chosen.validation_images, seed) if chosen.validation_images else val
     say_balance(train, val)
