@@ -70,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--group", default=settings.group, help=GROUP_HELP)
     train.add_argument("--weights", default=settings.weights, help=f"{', '.join(WEIGHTS_SOURCES)} or a file")
     train.add_argument("--test-share", **TEST_SHARE)
-    train.add_argument("--out", type=Path, required=True, help="the folder to write into")
+    train.add_argument("--out", type=_path, required=True, help="the folder to write into")
     train.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
     train.add_argument("--limit", type=int, metavar="N", help="train on N images, validate on N or 500")
     train.add_argument("--seed", type=_seed, metavar="N", default=settings.seed, help="of the training")
@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(run=commands.train)
 
     advise = commands_of.add_parser("advise", parents=[common], help="look at a folder before training on it")
-    advise.add_argument("folder", type=Path, metavar="DIR")
+    advise.add_argument("folder", type=_path, metavar="DIR")
     advise.add_argument("--group", default=settings.group, help=GROUP_HELP)
     advise.add_argument("--test-share", **TEST_SHARE)
     advise.set_defaults(run=commands.advise)
@@ -86,18 +86,18 @@ def build_parser() -> argparse.ArgumentParser:
     _add_judging(commands_of, common)
 
     export = commands_of.add_parser("export", parents=[common], help="a network as an ONNX file")
-    export.add_argument("checkpoint", type=Path)
-    export.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="the file to write")
+    export.add_argument("checkpoint", type=_path)
+    export.add_argument("--onnx", type=_path, required=True, metavar="FILE", help="the file to write")
     export.set_defaults(run=commands.export)
 
     clean = commands_of.add_parser("clean", parents=[common], help="empty the caches in the home folder")
     clean.set_defaults(run=commands.clean)
 
     predict = commands_of.add_parser("predict", parents=[common], help="the class of images")
-    predict.add_argument("checkpoint", type=Path)
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files, folders, patterns")
+    predict.add_argument("checkpoint", type=_path)
+    predict.add_argument("images", type=_path, nargs="+", metavar="IMAGE", help="files, folders, patterns")
     predict.add_argument("--json", action="store_true", help="print one JSON list, an object for each image")
-    predict.add_argument("--csv", type=Path, metavar="FILE", help="write a table, a row for each image")
+    predict.add_argument("--csv", type=_path, metavar="FILE", help="write a table, a row for each image")
     predict.add_argument(
         "--threshold", type=float, metavar="P", help="less probable than P is unknown; 0: nothing is"
     )
@@ -116,15 +116,15 @@ def _add_judging(commands_of: argparse._SubParsersAction, common: argparse.Argum
     judged.add_argument("--split", choices=("train", "val", "test"), help=SPLIT_HELP)
     judged.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate = commands_of.add_parser("evaluate", parents=[judged], help="how good a network is on one split")
-    evaluate.add_argument("checkpoint", type=Path)
+    evaluate.add_argument("checkpoint", type=_path)
     evaluate.add_argument(
-        "--report", type=Path, metavar="DIR", help="write report.html, report.json and model_card.md there"
+        "--report", type=_path, metavar="DIR", help="write report.html, report.json and model_card.md there"
     )
     evaluate.add_argument("--intended-use", default="", metavar="TEXT", help="what the model card says of it")
     evaluate.set_defaults(run=commands.evaluate)
     compare = commands_of.add_parser("compare", parents=[judged], help="two networks on the same images")
-    compare.add_argument("first", type=Path, metavar="CHECKPOINT")
-    compare.add_argument("second", type=Path, metavar="CHECKPOINT")
+    compare.add_argument("first", type=_path, metavar="CHECKPOINT")
+    compare.add_argument("second", type=_path, metavar="CHECKPOINT")
     compare.add_argument("--gate", type=float, metavar="CHURN", help=GATE_HELP)
     compare.set_defaults(run=commands.compare)
 
@@ -160,6 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         console.drop_output()
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; give a path, or . for the current folder")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (a shell leaves the ~ of --out=~/runs; and ~nobody stays)
 
 
 def _seed(text: str) -> int:

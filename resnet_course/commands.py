@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resnet_course.training import History
 
 LEAST_VALIDATION = 500  # images, and never more than there are: fewer could not tell epochs apart
+A_YEAR = 365 * 24 * 60  # minutes
 READING = 0.25  # of the minutes that are left, at most, to decode images
 INSTEAD = "--minutes chooses the recipe, its epochs and the images, and begins anew; leave out "
 
@@ -107,8 +108,10 @@ def _train_in_minutes(options: argparse.Namespace, settings: Settings) -> Histor
     given = {name: getattr(options, name) for name in ("recipe", "epochs", "limit", "resume")}
     if unwanted := [f"--{name}" for name, value in given.items() if value not in (None, False)]:
         raise SettingsError(INSTEAD + ", ".join(unwanted))
-    if not 0 < options.minutes < math.inf:
-        raise SettingsError(f"--minutes is {options.minutes:g}; it must be a number above 0")
+    if not 0 < options.minutes <= A_YEAR:
+        raise SettingsError(
+            f"--minutes is {options.minutes:g}; it must be a number above 0, {A_YEAR:,} at most"
+        )
     from resnet_course.training.planning import fit_in
 
     now = time.perf_counter()

@@ -1,15 +1,19 @@
 """The check of a data set names what is wrong with it, and nothing else."""
 
+import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 
 from resnet_course import machine
-from resnet_course.data import Splits, shapes
+from resnet_course.data import Splits, load, shapes
 from resnet_course.recipes import LAPTOP
+from resnet_course.settings import Settings
 from resnet_course.training.planning import Advice, Planner, advise
 from resnet_course.training.planning.advice import MINUTES
+from tests.test_splitting import make
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +136,13 @@ def test_the_built_in_network_is_planned_with_its_own_size_and_without_what_the_
     assert {phase.image_size for plan in found.plans.values() for phase in plan.recipe.phases} == {64}
     assert "With so many images a class" not in str(found)
     assert "64 pixels" in str(found)
+
+
+def test_the_same_picture_in_two_classes_is_told(tmp_path):
+    tree = make(tmp_path / "t", {"cat": 40, "dog": 40})
+    for number in range(3):
+        shutil.copy(tree / "cat" / f"{number}.png", tree / "dog" / f"copy{number}.png")
+    own = load(Settings(data=f"folder:{tree}", home=tmp_path / "home"))
+    learned = len({d for d, count in Counter(own.train.digests).items() if count > 1})
+    [warning] = [each for each in advise(own).warnings if "more than one class" in each]
+    assert learned and warning.startswith(f"{learned} images lie in more than one class")

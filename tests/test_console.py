@@ -22,3 +22,10 @@ def test_an_error_ends_the_quiet_too(capsys):
         raise ValueError("stop")
     console.say("heard")
     assert capsys.readouterr().err == "heard\n"
+
+
+def test_without_stderr_work_goes_on(monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    console.say("nobody reads this")
+    with console.progress(range(3), description="steps") as bar:
+        assert list(bar) == [0, 1, 2]

@@ -1,7 +1,9 @@
 """`resnet-course predict`: folders, tables, thresholds, and what is left of it after a stop."""
 
 import csv
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -164,3 +166,79 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_first_image(
     monkeypatch.setattr("resnet_course.prediction.writing.why_not_writable", lambda folder: "it is read-only")
     assert main(["predict", str(saved), str(folder / "a.png"), "--csv", str(tmp_path / "old.csv")]) == 2
     assert "cannot be written: it is read-only" in capsys.readouterr().err
+
+
+def test_classes_that_are_called_like_a_column_or_like_no_answer(saved, folder, tmp_path, capsys):
+    names = ("error", "path", "unknown")
+    path = checkpoint.save(tmp_path / "odd.pt", replace(checkpoint.load(saved), classes=names))
+    table = tmp_path / "found.csv"
+    command = ["predict", str(path), str(folder / "a.png"), "--csv", str(table), "--threshold", "0.999"]
+    assert main(command) == 0
+    [row] = rows(table)
+    assert row["path"].endswith("a.png") and not row["error"]
+    assert row["label"] == "unknown, none of the classes"
+    shares = [float(row[name]) for name in ("class error", "class path", "unknown")]
+    assert sum(shares) == pytest.approx(1, abs=1e-5) and max(shares) == float(row["confidence"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither")
+@pytest.mark.parametrize("option", ["--csv", "--onnx"])
+def test_a_pipe_is_refused_and_a_link_leads_to_the_file(saved, folder, tmp_path, capsys, option):
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target.csv"
+    os.mkfifo(pipe)
+    command = ["predict", str(saved), str(folder / "a.png")] if option == "--csv" else ["export", str(saved)]
+    assert main([*command, option, str(pipe)]) == 2
+    assert f"{option} {pipe} cannot be written: it is a device or a pipe" in capsys.readouterr().err
+    assert pipe.is_fifo()
+    link.symlink_to(target)
+    assert main([*command, option, str(link)]) == 0
+    assert link.is_symlink() and target.stat().st_size > 50
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipe of that kind")
+def test_a_picture_in_a_pipe_is_refused_with_what_helps(saved, folder, capsys):
+    reader, writer = os.pipe()
+    os.write(writer, (folder / "a.png").read_bytes()[:1000])
+    os.close(writer)
+    try:
+        assert main(["predict", str(saved), f"/dev/fd/{reader}"]) == 2
+    finally:
+        os.close(reader)
+    assert "is a pipe, and only files can be read; save it as a file" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_and_a_link_to_itself_stop_nothing(saved, folder, capsys, monkeypatch):
+    (folder / "broken.png").unlink()
+    (folder / "b" / "circle.png").symlink_to("circle.png")
+    (folder / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert main(["predict", str(saved), str(folder)]) == 2
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 4, "all that can be read"
+    assert "closed: this folder cannot be read: Permission denied" in said.err
+    assert "circle.png" in said.err and said.err.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["predict", "CHECKPOINT", ""], ["advise", ""], ["train", "--out", ""], ["export", "x", "--onnx", ""]],
+)
+def test_an_empty_path_is_not_the_current_folder(saved, capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(saved) if word == "CHECKPOINT" else word for word in arguments])
+    assert ended.value.code == 2
+    assert "it is empty; give a path" in capsys.readouterr().err
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(saved, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(saved), str(folder / "a.png"), "--csv=~/found.csv"]) == 0
+    assert (tmp_path / "found.csv").is_file() and not (tmp_path / "~").exists()

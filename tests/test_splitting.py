@@ -1,6 +1,7 @@
 """A picture's side is decided by its bytes: it stays there whatever is added, removed, renamed or copied."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from parameters import some_are_slow
 from PIL import Image
 
 from resnet_course.__main__ import main
-from resnet_course.data import load
+from resnet_course.data import load, load_split
 from resnet_course.data.groups import group_function
 from resnet_course.data.rows import DataError
 from resnet_course.settings import Settings
@@ -216,6 +217,89 @@ def test_a_table_may_spell_accents_in_another_way(tmp_path):
     assert group_function(f"{table}:day")("cafe\u0301/1.png") == "monday"
 
 
+@pytest.mark.parametrize(
+    ("text", "setting", "message"),
+    [
+        (
+            "My photos\nfile,object\nthing00_0.png,a\n",
+            "{t}:object",
+            "has the columns My photos; it needs 'object'",
+        ),
+        ("file;object;\nthing00_0.png;a;;b\n", "{t}:day", "has the columns file, object, ; it needs 'day'"),
+        ("file,object\n", "{t}:day", "has the columns file, object; it needs 'day'"),
+        ('file,object\n"' + 200_000 * "x", "{t}:object", "cannot be read: field larger than"),
+        ("", "~nobody-is-called-so/t.csv:object", "cannot be read: No such file"),
+        ("", "(a{99999999999999999999})", "no regular expression"),
+    ],
+    ids=["title", "long row", "header only", "open quote", "home of nobody", "overflow"],
+)
+def test_a_table_that_is_not_as_it_should_be_is_explained(tmp_path, text, setting, message):
+    table = tmp_path / "t.csv"
+    table.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        group_function(setting.replace("{t}", str(table)))
+
+
+def test_a_table_in_another_encoding_is_told_and_empty_first_lines_do_no_harm(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("\n\nfile,object\na.png,x\n", encoding="utf-16")
+    with pytest.raises(DataError, match="is no text in UTF-8; save it as CSV in UTF-8"):
+        group_function(f"{table}:object")
+    table.write_text("\n\nfile,object\na.png,x\n", encoding="utf-8")
+    assert group_function(f"{table}:object")("a.png") == "x"
+
+
+def test_a_group_is_not_on_two_sides_of_splits_that_the_folder_brings(tmp_path, capsys):
+    tree, home = tmp_path / "t", tmp_path / "home"
+    for split, things in (("train", "abcd"), ("val", "def"), ("test", "afg")):
+        for label, name in enumerate(("cat", "dog")):
+            for thing in things:
+                for view in range(2):
+                    seed = hash((split, label, thing, view)) % 2**32
+                    photograph(tree / split / name / f"{thing}_{view}.png", seed)
+    before = sides(tree, home)
+    found = sides(tree, home, group="([^/_]+)_[^/]*$")
+    said = capsys.readouterr().err
+    assert set(before) - set(found) == {
+        path
+        for path in before
+        if path.startswith(("val/", "test/")) and path[-7] in "ad" + "f" * (path[0] == "t")
+    }
+    assert "4 of 12 images of val belong to groups of an earlier split" in said
+    assert "8 of 12 images of test belong to groups of an earlier split" in said
+    settings = Settings(data=f"folder:{tree}", home=home, group="([^/_]+)_[^/]*$")
+    assert {Path(path).name[0] for path in load_split(settings, "test").paths} == {"g"}
+    with pytest.raises(DataError, match="so none is left; divide the folder by groups"):
+        sides(tree, home, group="/(cat|dog)/")
+    with pytest.raises(DataError, match="no regular expression"):
+        sides(tree, home, group="([")
+    (tree / "test" / "cat" / "h1.png").write_bytes((tree / "test" / "cat" / "g_0.png").read_bytes() + b"1")
+    assert "test/cat/h1.png" in sides(tree, home, group="([^/_]+)_[^/]*$")
+    assert "1 of 13 images of test have no group; they stay" in capsys.readouterr().err
+
+
+def test_folders_that_changed_their_names_are_read_anew(tmp_path):
+    tree, home = tmp_path / "t", tmp_path / "home"
+    for name, value in (("cat", 0), ("dog", 255)):
+        for number in range(12):
+            path = tree / name / f"{number}.bmp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (9, 9), (value, number, 0)).save(path)
+            os.utime(path, (1_000_000_000,) * 2)
+    settings = Settings(data=f"folder:{tree}", home=home)
+
+    def red_of_cats():
+        train = load(settings).train
+        return train.images[train.labels == train.classes.index("cat")][:, 0].float().mean().item()
+
+    assert red_of_cats() == 0
+    (tree / "cat").rename(tree / "x")
+    (tree / "dog").rename(tree / "cat")
+    (tree / "x").rename(tree / "dog")
+    if os.name != "nt":
+        assert red_of_cats() == 255, "size, time and name of every file are the same"
+
+
 # What a network was trained on is never tested
 
 
@@ -294,6 +378,22 @@ def test_of_a_folder_without_splits_all_that_is_new_is_judged(tmp_path, capsys, 
         "the rest of a known group is no test"
     )
     assert "test split" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_folder_of_one_class_and_a_folder_with_val_alone_are_judged(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RESNET_COURSE_HOME", str(tmp_path / "home"))
+    assert train(make(tmp_path / "t", {"cat": 20, "dog": 20}), tmp_path / "out") == 0
+    one = make(tmp_path / "one", {"cat": 7}, start=100)
+    alone = make(tmp_path / "alone" / "val", {"cat": 7, "dog": 5}, start=100).parent
+    for tree, said in ((one, "7 images"), (alone, "12 images")):
+        capsys.readouterr()
+        assert main(["evaluate", str(tmp_path / "out" / "best.pt"), "--data", f"folder:{tree}"]) == 0
+        assert said in capsys.readouterr().out
+    assert train(one, tmp_path / "other") == 2 and "only one class, cat" in capsys.readouterr().err
+    test = ["--split", "test"]
+    assert main(["evaluate", str(tmp_path / "out" / "best.pt"), "--data", f"folder:{alone}", *test]) == 2
+    assert "has no test split" in capsys.readouterr().err
 
 
 def move_a_picture(tree: Path) -> None:

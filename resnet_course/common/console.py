@@ -123,7 +123,8 @@ def progress(
     Within `keeping_stops` a stop that Python dropped is raised before the next item.
     """
     total = len(iterable) if total is None and isinstance(iterable, Sized) else total
-    watched = (in_notebook() or sys.stderr.isatty()) and os.environ.get("RESNET_COURSE_MODE") != "reduced"
+    at_a_terminal = sys.stderr is not None and sys.stderr.isatty()
+    watched = (in_notebook() or at_a_terminal) and os.environ.get("RESNET_COURSE_MODE") != "reduced"
     return tqdm(
         None if iterable is None else stoppable(iterable),
         total=total,

@@ -38,12 +38,12 @@ def write_atomically(
     A power cut or a kill leaves the old file or the new one. Any number of writers may write the same path:
     the last one wins, and every reader finds one file or another, whole.
 
-    path: where the file goes; its folder is made.
+    path: where the file goes; its folder is made. Of a link what it leads to is replaced, and the link stays.
     write: fills the file, which is open for writing and can be read and sought in.
     is_whole: only for files that all writers write alike, such as a cache; see `put_in_place`.
     Returns `path`. Raises OSError, of a full disk for example, and what `write` raises; then nothing is left.
     """
-    path = Path(path)
+    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_strays(path)
     temporary, file = temporary_beside(path), None

@@ -37,6 +37,7 @@ def load_split(
     stored_size: int | None = None,
     shorter_side: int = SHORTER_SIDE,
     until: float = math.inf,
+    to_learn: bool = True,
 ) -> ImageSet | None:
     """Read one split of a tree of images; from its array file in `home`, if the tree is still the same.
 
@@ -51,6 +52,7 @@ def load_split(
     shorter_side: pixels to which the shorter side of a larger image is shrunk.
     until: when all has to be read, in seconds of `time.perf_counter`; if the time is too short, so many
         of every class are read as it allows.
+    to_learn: False: the images are only judged, for which one class is enough.
     Returns the images sorted by path, whole; None if there is no such split. Squares of one size, of at most
     64 pixels, lie in a copy-on-write memory map, all others in a file that is read when they are asked for.
     Raises DataError if the directory has another layout, an empty class, or only one class to learn.
@@ -59,7 +61,7 @@ def load_split(
         splits = _find_splits(directory)
         if split not in splits:
             return None
-        classes = _checked_classes(directory, splits, split)
+        classes = _checked_classes(directory, splits, split, to_learn)
         files, labels, not_read = _scan(directory, splits[split], classes)
         _refuse_empty(directory, splits[split], [classes[label] for label in labels])
         stored_size = stored_size or _median_side(directory, next(iter(splits.values())), shorter_side)
@@ -105,10 +107,12 @@ def _find_splits(directory: Path) -> dict[str, Classes]:
     return find_splits(directory)
 
 
-def _checked_classes(directory: Path, splits: dict[str, Classes], split: str) -> tuple[str, ...]:
+def _checked_classes(
+    directory: Path, splits: dict[str, Classes], split: str, to_learn: bool
+) -> tuple[str, ...]:
     """The class names. Raises DataError if there is only one to learn, or another one in this split."""
     first, classes = next(iter(splits.items()))
-    if first == "train" and len(classes) == 1:
+    if to_learn and first == "train" and len(classes) == 1:
         where = directory / first if len(splits) > 1 or (directory / first).is_dir() else directory
         raise DataError(f"{where} has only one class, {next(iter(classes))}; it needs at least two: {LAYOUT}")
     for name, folders in splits[split].items():
@@ -137,13 +141,13 @@ def _scan(
     return files, [found[file] for file in files], not_read
 
 
-def _state(entry: os.DirEntry) -> tuple[int, int]:
-    """Bytes, and nanoseconds of the last change: what tells that a file is still the same."""
+def _state(entry: os.DirEntry) -> tuple[int, int, int]:
+    """What tells that a file is still the same; see `File`."""
     try:
         state = entry.stat()
     except OSError:  # a link to nowhere, which will be reported as unreadable
-        return 0, 0
-    return state.st_size, state.st_mtime_ns
+        return 0, 0, 0
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _name_those_not_read(directory: Path, not_read: dict[str, str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -30,10 +32,11 @@ def group_function(setting: str) -> Group:
     """
     table, _, column = setting.rpartition(":")
     if table.lower().endswith((".csv", ".tsv")):
-        return _from_table(Path(table).expanduser(), column)
+        return _from_table(Path(os.path.expanduser(table)), column)  # noqa: PTH111 (leaves ~nobody as it is)
     try:
-        pattern = re.compile(setting)
-    except re.error as error:
+        with warnings.catch_warnings(action="ignore"):  # of what a later Python may read otherwise
+            pattern = re.compile(setting)
+    except (re.error, OverflowError, RecursionError) as error:
         raise DataError(f"group is {setting!r}, no regular expression ({error}); give {LEGAL}") from None
     if pattern.groups < 1:
         raise DataError(f"group is {setting!r}, which has no brackets; give {LEGAL}")
@@ -54,12 +57,15 @@ def _ends(parts: tuple[str, ...]) -> list[str]:
 
 def _from_table(table: Path, column: str) -> Group:
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = table.read_text(encoding="utf-8-sig").lstrip()
+        first = text.partition("\n")[0]
+        reader = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=first.count))
+        rows = list(reader)
+    except UnicodeDecodeError:
+        raise DataError(f"{table} is no text in UTF-8; save it as CSV in UTF-8") from None
+    except (OSError, csv.Error) as error:
         raise DataError(f"{table} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    first = text.partition("\n")[0]
-    rows = list(csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=first.count)))
-    columns = list(rows[0]) if rows else []
+    columns = list(reader.fieldnames or ())
     paths = next((name for name in columns if name.strip().lower() in PATH_COLUMNS), None)
     if column not in columns or paths is None:
         raise DataError(

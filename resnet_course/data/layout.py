@@ -71,11 +71,12 @@ def find_splits(directory: Path) -> dict[str, Classes]:
 
 
 def passed_over(directory: Path, splits: dict[str, Classes]) -> list[str]:
-    """Folders of a directory that hold images, and are neither splits nor classes."""
+    """Folders of a directory, itself too, that hold images, and are neither splits nor classes."""
     used = {path for classes in splits.values() for paths in classes.values() for path in paths}
     used |= {path.parent for path in used}
     others = [folder for folder in _subfolders(directory) if folder not in used]
-    return [folder.name for folder in others if _holds_images(folder, deep=True)]
+    found = [folder.name for folder in others if _holds_images(folder, deep=True)]
+    return [*found, f"{directory.resolve().name} itself"] if _holds_images(directory) else found
 
 
 def _below_the_classes(directory: Path, folders: list[Path]) -> dict[str, Classes]:
@@ -108,14 +109,31 @@ def _below_the_classes(directory: Path, folders: list[Path]) -> dict[str, Classe
     return splits
 
 
-def find_images(folder: Path) -> Iterator[tuple[Path, os.DirEntry, str]]:
-    """The files below a folder that may be images: path, directory entry, and what `format_of` says."""
-    for entry in _entries(folder):
+def find_images(folder: Path, closed: list[OSError] | None = None) -> Iterator[tuple[Path, os.DirEntry, str]]:
+    """The files below a folder that may be images: path, directory entry, and what `format_of` says.
+
+    closed: gets the error of each folder that cannot be read; None: it is raised.
+    """
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        if closed is None:
+            raise
+        closed.append(error)
+        return
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False):  # a link could lead round in a circle
             if not THUMBNAILS.fullmatch(entry.name):
-                yield from find_images(Path(entry.path))
-        elif (entry.is_file() or (entry.is_symlink() and not entry.is_dir())) and (found := format_of(entry)):
+                yield from find_images(Path(entry.path), closed)
+        elif (_is_file(entry) or not Path(entry).exists()) and (found := format_of(entry)):
             yield Path(entry.path), entry, found
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    """As `entry.is_file()`; a link to itself is none, and raises no error."""
+    with suppress(OSError):
+        return entry.is_file()
+    return False
 
 
 def format_of(entry: os.DirEntry | Path) -> str | None:
@@ -151,7 +169,7 @@ def _has_classes(folder: Path) -> bool:
 def _holds_images(folder: Path, deep: bool = False) -> bool:
     """Whether there is an image in the folder; deep: or in one of its folders."""
     entries = _entries(folder)
-    if any(entry.is_file() and (found := format_of(entry)) and found not in NOT_READ for entry in entries):
+    if any(_is_file(entry) and (found := format_of(entry)) and found not in NOT_READ for entry in entries):
         return True
     inner = (Path(entry.path) for entry in entries if deep and entry.is_dir(follow_symlinks=False))
     return any(_holds_images(sub, deep=True) for sub in inner)

@@ -72,6 +72,8 @@ def open_image(source: str | PathLike | BinaryIO) -> Iterator[Image.Image]:
 
 
 def _opened(file: BinaryIO, name: str) -> Image.Image:
+    if not file.seekable():
+        raise UnidentifiedImageError("is a pipe, and only files can be read; save it as a file")
     file.seek(0)
     head = file.read(HEAD)
     found = identify(head, name)

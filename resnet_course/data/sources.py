@@ -61,9 +61,11 @@ def load_split(settings: Settings, split: str, stored_size: int | None = None) -
         raise DataError(f"split is {split!r}; it must be one of: {', '.join(SPLITS)}")
     if _source(settings) != "folder":
         return getattr(load(settings), split)
-    directory = _directory(settings)
-    if split != "train" and split in folder.split_names(directory):
-        return folder.load_split(directory, split, settings.home, stored_size, settings.shorter_side)
+    directory, there = _directory(settings), folder.split_names(_directory(settings))
+    if "train" not in there or (split != "train" and split in there and not settings.group):
+        own = split if split in there else there[0]
+        found = folder.load_split(directory, own, settings.home, stored_size, settings.shorter_side)
+        return found if own == split else found.subset(torch.arange(0))
     return getattr(_folder_splits(settings, stored_size), split)
 
 
@@ -74,7 +76,9 @@ def load_whole(settings: Settings, stored_size: int | None = None) -> ImageSet |
     """
     if not settings.folder or {"val", "test"} & set(folder.split_names(_directory(settings))):
         return None
-    return folder.load_split(_directory(settings), "train", settings.home, stored_size, settings.shorter_side)
+    return folder.load_split(
+        _directory(settings), "train", settings.home, stored_size, settings.shorter_side, to_learn=False
+    )
 
 
 def test_share(settings: Settings, asked: float | None) -> float:
@@ -114,6 +118,8 @@ def _folder_splits(
     }
     if "train" not in parts:
         raise DataError(f"{directory} has no train folder; it must be DIR/train/<class>/<images>")
+    if group or settings.group:
+        parts = _apart(_grouped(directory, parts, group or group_function(settings.group)))
     parts.setdefault("test", parts["train"].subset(torch.arange(0)))
     shares = {}
     if "test" not in there:
@@ -125,20 +131,44 @@ def _folder_splits(
     set_aside = tuple(shares)
     if shares:
         shares["train"] = 1 - sum(shares.values())
-        parts.update(split_by_content(_grouped(settings, parts["train"], group), shares))
+        parts.update(split_by_content(parts["train"], shares))
     make_room(settings.home, settings.cache_limit)
     # A folder comes sorted by class; learners look at the first test images, and should see all classes.
     order = torch.randperm(len(parts["test"]), generator=torch.Generator().manual_seed(settings.seed))
     return Splits(parts["train"], parts["val"], parts["test"].subset(order), set_aside)
 
 
-def _grouped(settings: Settings, image_set: ImageSet, group: Group | None) -> ImageSet:
-    """The images with their groups, if some are asked for."""
-    if not (group or settings.group):
-        return image_set
-    group, directory = group or group_function(settings.group), _directory(settings)
-    paths = [Path(path).relative_to(directory).as_posix() for path in image_set.paths]
-    return image_set.grouped([str(group(path)) for path in paths])
+def _grouped(directory: Path, parts: dict[str, ImageSet], group: Group) -> dict[str, ImageSet]:
+    """The images of a folder with their groups; in val and test there may be some without one."""
+    found = {}
+    for split, images in parts.items():
+        names, without = list(images.digests), 0
+        for place, path in enumerate(images.paths):
+            try:
+                names[place] = str(group(Path(path).relative_to(directory).as_posix()))
+            except DataError:
+                if split == "train":
+                    raise
+                without += 1
+        if without:
+            say(f"{images.name}: {without:,} of {len(images):,} images of {split} have no group; they stay.")
+        found[split] = images.grouped(names)
+    return found
+
+
+def _apart(parts: dict[str, ImageSet]) -> dict[str, ImageSet]:
+    """The splits that a folder brings; of val and test without images whose group an earlier one holds."""
+    taken: set[str] = set()
+    for split, images in parts.items():
+        new = [place for place, name in enumerate(images.groups) if name not in taken]
+        if left_out := len(images) - len(new):
+            what = f"{left_out:,} of {len(images):,} images of {split} belong to groups of an earlier split"
+            if not new:
+                raise DataError(f"{images.name}: {what}, so none is left; divide the folder by groups")
+            say(f"{images.name}: {what} and are left out.")
+        taken |= set(images.groups)
+        parts[split] = images.subset(torch.tensor(new))
+    return parts
 
 
 def _load_shapes(settings: Settings, reason: str = "they need no download") -> tuple[Splits, str]:

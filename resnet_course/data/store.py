@@ -33,11 +33,16 @@ AHEAD = 4  # images for each core that may be decoded before they are written
 
 
 class File(NamedTuple):
-    """A file of an image: its path from the folder, and by what it is known again: bytes, nanoseconds."""
+    """A file of an image: its path from the folder, and by what it is known again.
+
+    size: in bytes. changed: in nanoseconds. number: of the file on its disk, which tells files of one size
+        and one time apart when their folders are renamed; 0 on Windows, which does not say it in passing.
+    """
 
     path: str
     size: int
     changed: int
+    number: int = 0
 
 
 @dataclass(frozen=True)

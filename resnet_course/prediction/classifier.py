@@ -31,7 +31,8 @@ MANY = 300  # images in one call that make up for the time of a probe
 class Prediction:
     """What the network says about one image.
 
-    label: the most probable class, or UNKNOWN where it is less probable than the checkpoint's threshold.
+    label: the most probable class, or `Classifier.unknown` where it is less probable than the checkpoint's
+        threshold.
     confidence: the probability of the most probable class, 0 to 1.
     probabilities: every class with its probability, the most probable first.
     """
@@ -66,6 +67,11 @@ class Classifier:
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the outputs."""
         return self.checkpoint.classes
+
+    @property
+    def unknown(self) -> str:
+        """The label of an image whose class is not probable enough: UNKNOWN, unless a class is called so."""
+        return f"{UNKNOWN}, none of the classes" if UNKNOWN in self.classes else UNKNOWN
 
     def square(self, image: ImageSource) -> Tensor:
         """What the network gets to see of an image: its middle square, at the size it learned from.
@@ -136,5 +142,5 @@ class Classifier:
         ranked = probabilities.sort(descending=True, stable=True)
         names = [self.classes[index] for index in ranked.indices.tolist()]
         confidence, threshold = float(ranked.values[0]), self.checkpoint.threshold
-        label = UNKNOWN if threshold is not None and confidence < threshold else names[0]
+        label = self.unknown if threshold is not None and confidence < threshold else names[0]
         return Prediction(label, confidence, dict(zip(names, ranked.values.tolist(), strict=True)))

@@ -59,7 +59,7 @@ def advise(splits: Splits, width: int = 64) -> Advice:
     """
     train = splits.train
     side = train.stored_size
-    warnings = [*_copies(splits), *_classes(train), *_validation(splits.val)]
+    warnings = [*_copies(splits), *_two_labels(train), *_classes(train), *_validation(splits.val)]
     if side < TINY:
         warnings.append(
             f"The images are tiny: half of them have at most {side} pixels on their shorter side. "
@@ -103,6 +103,17 @@ def _copies(splits: Splits) -> list[str]:
                 "on them flatters. Keep all copies of an image in one split."
             )
     return found
+
+
+def _two_labels(train: ImageSet) -> list[str]:
+    """A warning where the same file lies in several classes."""
+    labels: dict[str, set[int]] = {}
+    for digest, label in zip(train.digests, train.labels.tolist(), strict=False):  # drawn images have none
+        labels.setdefault(digest, set()).add(label)
+    count = sum(len(found) > 1 for found in labels.values())
+    return [f"{count:,} images lie in more than one class, as copies. Keep the right one of each."] * (
+        count > 0
+    )
 
 
 def _classes(train: ImageSet) -> list[str]:
