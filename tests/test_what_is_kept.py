@@ -10,11 +10,17 @@ from resnet_course import machine
 from resnet_course.common.errors import ArgumentError
 from resnet_course.common.tensors import CheckpointError
 from resnet_course.evaluation import evaluate
+from resnet_course.inputs import to_input
 from resnet_course.machine import Engine
 from resnet_course.recipes import ORIGINAL, REDUCED
 from resnet_course.resnet import resnet18, stack
 from resnet_course.training import History, checkpoint, fit, fit_linear, loop
-from resnet_course.training.linear import PROBE_DECAY, pooled_features, start_head_as_linear_probe
+from resnet_course.training.linear import (
+    PROBE_DECAY,
+    pooled_features,
+    start_head_as_linear_probe,
+    take_statistics,
+)
 from resnet_course.training.state import Run
 from resnet_course.transfer import freeze
 
@@ -78,6 +84,7 @@ def test_the_head_starts_as_the_best_linear_layer(sets, tmp_path, monkeypatch, v
     recipe = replace(PROBED, cached_views=views, learning_rate=1e-12, weight_decay=0.0)
     torch.manual_seed(0)
     model = freeze(resnet18(2, width=8), "layer4")
+    take_statistics(model, sets[0], recipe, Engine.of(model))
     pooled = []
     hook = model.fc.register_forward_pre_hook(
         lambda _, inputs: pooled.append(inputs[0].detach().float().cpu())
@@ -145,6 +152,28 @@ def test_what_the_weights_had_seen_is_not_forgotten_at_a_resume(sets, tmp_path):
     fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1), out, seen=("d1gest",))
     fit(resnet18(2, width=8), *sets, replace(REDUCED, epochs=1), out, resume=True)
     assert all("d1gest" in checkpoint.load(out / name).digests for name in ("best.pt", "last.pt"))
+
+
+@pytest.mark.parametrize("count", [5, 64, 70])
+def test_the_statistics_of_what_learns_are_those_of_whole_batches(sets, count):
+    train = sets[0].subset(torch.arange(count) % len(sets[0]))
+    model = freeze(resnet18(2, width=8), "layer4").eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    take_statistics(model, train, TINY, Engine("cpu", "fp32", "contiguous", 1))
+    after = model.state_dict()
+    changed = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {"layer4"}, "what is frozen stays"
+    assert not any(module.training for module in model.modules())
+    assert {m.momentum for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
+    seen = []
+    norm = model.layer4[0].bn1
+    hook = model.layer4[0].conv1.register_forward_hook(lambda _, inputs, output: seen.append(output))
+    with torch.no_grad():
+        for start in range(0, max(1, count - count % 32), 32):
+            model(to_input(train.take(slice(start, min(start + 32, count))), TINY))
+    hook.remove()
+    mean = torch.stack([each.mean((0, 2, 3)) for each in seen]).mean(0)
+    torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_nobody_validated_carry_no_temperature(sets, tmp_path, monkeypatch):

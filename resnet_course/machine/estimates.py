@@ -22,7 +22,7 @@ from resnet_course.machine.operations import operations
 from resnet_course.machine.probing import choose, precisions_to_try
 from resnet_course.machine.timing import seconds
 from resnet_course.machine.tuning import tuned_in_any_precision
-from resnet_course.recipes import OPTIMIZERS, Recipe
+from resnet_course.recipes import OPTIMIZERS, STATISTICS_OF, Recipe
 from resnet_course.resnet.network import ResNet, eval_mode, resnet18
 from resnet_course.transfer import PARTS, freeze, fused, on_quantized_trunk, quantized, split_at, trunk_of
 
@@ -64,7 +64,8 @@ class Cost:
         if recipe.head == "linear_probe":
             rows = max(1, recipe.cached_views) * images
             # One probe for the head; without validation images five more, which are cross-validated.
-            once += rows * (self.forward + PROBE * (1 if validation_images else 6))
+            probes = 1 if validation_images else 6
+            once += min(rows, STATISTICS_OF) * self.forward + rows * (self.forward + PROBE * probes)
         epoch = images * self.gradients + math.ceil(images / recipe.batch_size) * self.update
         return once + recipe.epochs * (epoch + validation_images * views * self.forward)
 

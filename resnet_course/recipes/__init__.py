@@ -15,7 +15,7 @@ from resnet_course.recipes.named import (
     plain_for_mode,
 )
 from resnet_course.recipes.optimizers import OPTIMIZERS
-from resnet_course.recipes.recipe import LEGAL, Recipe, RecipeError
+from resnet_course.recipes.recipe import LEGAL, STATISTICS_OF, Recipe, RecipeError
 from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
 from resnet_course.recipes.strategies import (
     BUILTIN_SIDE,
@@ -46,6 +46,7 @@ __all__ = [
     "REDUCED",
     "SCHEDULES",
     "STACK",
+    "STATISTICS_OF",
     "STRATEGIES",
     "Recipe",
     "RecipeError",

@@ -26,6 +26,8 @@ LEGAL: dict[str, tuple[Any, ...]] = {
     "head": ("random", "linear_probe"),
     "test_views": VIEWS,
 }
+# Images that BatchNorm's statistics are taken from, before a head starts as a linear probe.
+STATISTICS_OF = 1_000
 
 
 class RecipeError(CourseError, ValueError):

@@ -59,8 +59,7 @@ def with_detail(recipe: Recipe) -> Recipe:
 def suited_to(recipe: Recipe, width: int) -> Recipe:
     """The recipe for a network of that width: the built-in one sees at most BUILTIN_SIDE pixels a side.
 
-    On larger images its BatchNorm statistics are wrong, so what a linear probe has learned of its features
-    no longer holds when layer4 learns (a test compares both).
+    On larger images the BatchNorm statistics of its frozen part are wrong, and its features are worse.
     """
     if width != BUILTIN_WIDTH:
         return recipe

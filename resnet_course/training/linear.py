@@ -15,7 +15,7 @@ from resnet_course.data.images import LabelledSet
 from resnet_course.features import network_for
 from resnet_course.inputs.batches import eval_batches
 from resnet_course.machine import Engine
-from resnet_course.recipes import Recipe
+from resnet_course.recipes import STATISTICS_OF, Recipe
 from resnet_course.resnet.network import eval_mode
 from resnet_course.training.history import Measured
 
@@ -96,6 +96,36 @@ def _inputs(labelled_set: LabelledSet, recipe: Recipe) -> Iterator[Tensor]:
     for view in range(labelled_set.views):
         for indices in torch.arange(len(labelled_set)).split(recipe.batch_size):
             yield labelled_set.read(indices, view)
+
+
+def take_statistics(model: nn.Module, labelled_set: LabelledSet, recipe: Recipe, engine: Engine) -> None:
+    """Give the BatchNorm layers that will learn the statistics of the training images, at the recipe's size.
+
+    While they learn they normalise by each batch. Where the stored statistics are those of other images, or
+    of another size, a head that was fitted with them is wrong from the first step on.
+
+    model: what is frozen of it keeps its statistics. The mean over the whole batches of STATISTICS_OF images
+        is taken, or the only batch.
+    Source: Li, Wang, Shi, Liu and Hou, "Revisiting Batch Normalization For Practical Domain Adaptation", 2016
+    (arXiv 1603.04779).
+    """
+    network = network_for(model, labelled_set)
+    with torch.no_grad(), eval_mode(model), engine.computing():
+        norms = [each for each in network.train().modules() if isinstance(each, nn.BatchNorm2d)]
+        learn = [(norm, norm.momentum) for norm in norms if norm.training]
+        for norm, _ in learn:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean of all batches counts, not mostly the last ones
+        try:
+            for number, inputs in enumerate(_inputs(labelled_set, recipe)):
+                enough = number * recipe.batch_size >= STATISTICS_OF
+                if enough or (number and len(inputs) < recipe.batch_size):
+                    break
+                with engine.autocast():
+                    network(engine.place(inputs))
+        finally:
+            for norm, momentum in learn:
+                norm.momentum = momentum
 
 
 def start_head_as_linear_probe(model: nn.Module, features: Tensor, labels: Tensor) -> None:

@@ -24,7 +24,12 @@ from resnet_course.recipes import OPTIMIZERS, SCHEDULES, Recipe
 from resnet_course.settings import Settings
 from resnet_course.training.averaging import WeightAverage
 from resnet_course.training.history import Measured
-from resnet_course.training.linear import cross_validated, pooled_features, start_head_as_linear_probe
+from resnet_course.training.linear import (
+    cross_validated,
+    pooled_features,
+    start_head_as_linear_probe,
+    take_statistics,
+)
 from resnet_course.transfer import apply_recipe, images_to_scale_on, on_quantized_trunk, parameter_groups
 
 if TYPE_CHECKING:
@@ -179,6 +184,8 @@ def _linear_probe(
         )
     if len(val) and recipe.head == "random":
         return None
+    if recipe.head == "linear_probe":
+        take_statistics(run.model, train, recipe, engine)
     features = pooled_features(run.model, train, recipe, engine)
     if recipe.head == "linear_probe":
         start_head_as_linear_probe(run.model, features, train.labels)
