@@ -245,7 +245,7 @@ def test_an_empty_set_has_no_features(sets, tmp_path):
 def test_a_disk_without_room_is_refused_before_anything_is_computed(sets, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(FeaturesError, match=r"still need 0\.0 GB.*RESNET_COURSE_HOME"):
+    with pytest.raises(FeaturesError, match=r"still need 0\.1 MB.*resnet-course clean.*RESNET_COURSE_HOME"):
         cache_features(frozen(), sets[0], RECIPE, tmp_path, views=1)
     assert not files(tmp_path)
 

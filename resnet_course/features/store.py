@@ -202,8 +202,8 @@ class FeatureFile:
         folder = self.path.parent
         free = shutil.disk_usage(folder).free
         return FeaturesError(
-            f"the features still need {(self.size - done) / 1e9:.3g} GB, and {folder} has "
-            f"{free / 1e9:.3g} GB free ({RESERVE / 1e9:.1f} GB stay free); make room there (resnet-course "
+            f"the features still need {(self.size - done) / 1e6:,.1f} MB, and {folder} has "
+            f"{free / 1e6:,.1f} MB free ({RESERVE / 1e6:,.0f} MB stay free); make room there (resnet-course "
             "clean empties the caches), take fewer views, a smaller image_size, a later train_from, or set "
             "RESNET_COURSE_HOME to a folder on another disk. What is done is kept."
         )
