@@ -26,8 +26,8 @@ INTRODUCTION = (
     "Made by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. Two cores, "
     "ImageNet weights (CNTK's ResNet-18, last block left out). Minutes of one processor say nothing about "
     "those of another: compare rows with the same one. The interval is of 95%, Wilson's, for the test "
-    "pictures of one run: 5,000 of all, 1,000 with few, or the photographs kept back; it does not cover "
-    "other trainings. Minutes are means or medians of the runs. The original's accuracies come "
+    "pictures of one run: 5,000 of all, 1,000 with few (5,000 where `few` ran with AMX), or the photographs kept back; it does "
+    "not cover other trainings. Minutes are means or medians of the runs. The original's accuracies come "
     "from a GPU, its minutes from its steps on the processor."
 )
 HEAD_OF_MINUTES = (
@@ -76,13 +76,15 @@ def rows_of_all(kind: str) -> Iterator[str]:
 
 def rows_of_few(count: int) -> Iterator[str]:
     """So many pictures a class; the recipe from the command on, all others from loaded data on."""
-    few = recorded("few").get(f"at_{count}")
-    if few:
+    for benchmark in ("few", "few_amx"):
+        few = recorded(benchmark).get(f"at_{count}")
+        if not few:
+            continue
         runs = list(few["runs"].values())
         memory = max(run["peak_memory_gigabytes"] for run in runs)
         values = [run["test_accuracy_percent"] for run in runs]
-        on = _processor("few")
-        yield _row("`few`, from the command on", values, 1_000, few["seconds"] / 60, memory, on)
+        pictures, on = runs[0]["test_pictures"], _processor(benchmark)
+        yield _row("`few`, from the command on", values, pictures, few["seconds"] / 60, memory, on)
     cells = [cell for name, cell in recorded("peers").items() if name.startswith(f"at_{count}_")]
     for key, name in (
         ("ours", "`fit_in`, five minutes allowed"),
