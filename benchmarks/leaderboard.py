@@ -26,9 +26,9 @@ INTRODUCTION = (
     "Made by `python benchmarks/leaderboard.py` from `results.json`; change nothing here. Two cores, "
     "ImageNet weights (CNTK's ResNet-18, last block left out). Minutes of one processor say nothing about "
     "those of another: compare rows with the same one. The interval is of 95%, Wilson's, for the test "
-    "pictures of one run: 5,000 of all, 1,000 with few (5,000 where `few` ran with AMX), or the photographs kept back; it does "
-    "not cover other trainings. Minutes are means or medians of the runs. The original's accuracies come "
-    "from a GPU, its minutes from its steps on the processor."
+    "pictures of one run: 5,000 of all, 1,000 with few (5,000 where `few` ran with AMX), or the photographs "
+    "kept back; it does not cover other trainings. Minutes are means or medians of the runs. The original's "
+    "accuracies come from a GPU, its minutes from its steps on the processor."
 )
 HEAD_OF_MINUTES = (
     "| pictures a class | minutes given | taken at most | plan | right on test | each draw | interval |\n"
