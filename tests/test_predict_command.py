@@ -193,6 +193,9 @@ def test_a_pipe_is_refused_and_a_link_leads_to_the_file(saved, folder, tmp_path,
     link.symlink_to(target)
     assert main([*command, option, str(link)]) == 0
     assert link.is_symlink() and target.stat().st_size > 50
+    link.unlink()
+    link.symlink_to(link)
+    assert main([*command, option, str(link)]) == 0 and link.stat().st_size > 50, "a link to itself"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipe of that kind")

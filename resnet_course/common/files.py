@@ -43,7 +43,7 @@ def write_atomically(
     is_whole: only for files that all writers write alike, such as a cache; see `put_in_place`.
     Returns `path`. Raises OSError, of a full disk for example, and what `write` raises; then nothing is left.
     """
-    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    path = Path(os.path.realpath(path) if Path(path).is_symlink() else path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_strays(path)
     temporary, file = temporary_beside(path), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -41,7 +42,7 @@ def images_of(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
 
 def check_target(option: str, target: Path, inputs: Iterable[Path]) -> None:
     """Raise SettingsError, before work is spent, if a file cannot be written or is one of the inputs."""
-    reason = why_not_writable(target.resolve().parent)
+    reason = why_not_writable(Path(os.path.realpath(target)).parent)
     if target.is_dir():
         reason = "it is a folder; give the name of a file"
     elif target.exists() and not target.is_file():
