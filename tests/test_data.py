@@ -42,7 +42,7 @@ def test_shapes_are_split_without_overlap_and_stratified(tmp_path, capsys):
     assert torch.equal(again.train.images, splits.train.images)
     assert not (tmp_path / "home").exists(), "shapes need no disk"
     largest = load(settings_for("shapes", tmp_path, mode="reduced", seed=2**32 - 1))
-    assert not set(largest.train.digests) & set(largest.test.digests)
+    assert not images(largest.train) & images(largest.test)
 
 
 def test_a_folder_with_all_splits_keeps_them(tmp_path):

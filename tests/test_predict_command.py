@@ -210,6 +210,7 @@ def test_a_picture_in_a_pipe_is_refused_with_what_helps(saved, folder, capsys):
     assert "is a pipe, and only files can be read; save it as a file" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows asks for a right to make links")
 def test_a_folder_that_cannot_be_read_and_a_link_to_itself_stop_nothing(saved, folder, capsys, monkeypatch):
     (folder / "broken.png").unlink()
     (folder / "b" / "circle.png").symlink_to("circle.png")

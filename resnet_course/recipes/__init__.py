@@ -19,7 +19,6 @@ from resnet_course.recipes.recipe import LEGAL, STATISTICS_OF, Recipe, RecipeErr
 from resnet_course.recipes.schedules import SCHEDULES, one_cycle, plateau
 from resnet_course.recipes.strategies import (
     BUILTIN_SIDE,
-    BUILTIN_WIDTH,
     DETAILED,
     STRATEGIES,
     in_small_batches,
@@ -30,7 +29,6 @@ from resnet_course.recipes.strategies import (
 
 __all__ = [
     "BUILTIN_SIDE",
-    "BUILTIN_WIDTH",
     "DETAILED",
     "FEW",
     "FULL",

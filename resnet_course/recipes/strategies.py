@@ -60,6 +60,8 @@ def suited_to(recipe: Recipe, width: int) -> Recipe:
     """The recipe for a network of that width: the built-in one sees at most BUILTIN_SIDE pixels a side.
 
     On larger images the BatchNorm statistics of its frozen part are wrong, and its features are worse.
+
+    width: channels of the first stage, as `ResNet.width`; 16 for the built-in network.
     """
     if width != BUILTIN_WIDTH:
         return recipe

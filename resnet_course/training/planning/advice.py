@@ -111,9 +111,9 @@ def _two_labels(train: ImageSet) -> list[str]:
     for digest, label in zip(train.digests, train.labels.tolist(), strict=False):  # drawn images have none
         labels.setdefault(digest, set()).add(label)
     count = sum(len(found) > 1 for found in labels.values())
-    return [f"{count:,} images lie in more than one class, as copies. Keep the right one of each."] * (
-        count > 0
-    )
+    if not count:
+        return []
+    return [f"{count:,} images lie in more than one class, as copies. Keep the right one of each."]
 
 
 def _classes(train: ImageSet) -> list[str]:
