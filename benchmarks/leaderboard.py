@@ -60,7 +60,7 @@ def rows_of_all(kind: str) -> Iterator[str]:
     if not steps:
         return
     on = _processor(f"original_steps_{kind}")
-    for recipe in ("laptop", "full"):
+    for recipe in ("laptop", "full", "top"):
         if found := recorded(f"{recipe}_{kind}"):
             runs = list(found["runs"].values())
             memory = max(run.get("peak_memory_gigabytes", 0.0) for run in runs)

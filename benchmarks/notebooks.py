@@ -56,7 +56,7 @@ def run(path: Path, executed: Path | None) -> dict[str, Any]:
 
     client = NotebookClient(
         notebook,
-        timeout=None,
+        timeout=4 * 3600,  # of a cell: nbclient can miss the end of one with a widget (its issue 312)
         startup_timeout=300,
         resources={"metadata": {"path": NOTEBOOKS}},
         on_cell_start=begin,

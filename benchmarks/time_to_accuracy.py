@@ -6,10 +6,10 @@
 Parts: "steps" (the original's own loop where the course has touched nothing, from which its ten epochs
 follow, and one step at equal work), "memory" (a step with memory kept and given back), "left_behind" (the
 original's step before and after memory was kept), "compile" (a step through torch.compile), "optimizer"
-(AdamW alone), "advised" (huge pages, bound threads, other allocators), "laptop" (three seeds), "full" (one
-seed more with every call), "few" (10 and 50 images of each class), "growth" (time against the number of
-images), "estimate" (predicted against measured), "figure". In one call they run one after another on one
-machine, each in processes of its own.
+(AdamW alone), "advised" (huge pages, bound threads, other allocators), "laptop" (three seeds), "full" and
+"top" (one seed more with every call), "few" (10 and 50 images of each class), "growth" (time against the
+number of images), "estimate" (predicted against measured), "figure". In one call they run one after another
+on one machine, each in processes of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from figure import draw
 from memory import measure_left_behind, measure_memory
 from record import named, parser, record
 from step_times import measure_compile, measure_optimizer, measure_steps
-from trainings import measure_estimate, measure_few, measure_full, measure_growth, measure_laptop
+from trainings import measure_estimate, measure_few, measure_full, measure_growth, measure_laptop, measure_top
 
 PARTS: dict[str, tuple[str, Callable[[Namespace], dict[str, object]]]] = {
     "steps": ("original_steps", measure_steps),
@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[str, Callable[[Namespace], dict[str, object]]]] = {
     "advised": ("advised", measure_advised),
     "laptop": ("laptop", measure_laptop),
     "full": ("full", measure_full),
+    "top": ("top", measure_top),
     "few": ("few", measure_few),
     "growth": ("growth", measure_growth),
     "estimate": ("estimate", measure_estimate),

@@ -115,13 +115,23 @@ def measure_laptop(options: Namespace) -> dict[str, object]:
 
 
 def measure_full(options: Namespace) -> dict[str, object]:
-    """FULL with the first seed that is not recorded yet, since a training takes long.
+    """FULL with the first seed that is not recorded yet, since a training takes long."""
+    return _one_seed_more(options, "full")
+
+
+def measure_top(options: Namespace) -> dict[str, object]:
+    """TOP in the same way."""
+    return _one_seed_more(options, "top")
+
+
+def _one_seed_more(options: Namespace, recipe: str) -> dict[str, object]:
+    """A recipe with the first seed that is not recorded yet.
 
     And what its checkpoint was worth on the way: whenever another epoch was kept.
     """
     runs = recorded(options.name).get("runs", {})
     seed = len(runs)
-    with Training(options, "--recipe", "full", "--seed", str(seed)) as training:
+    with Training(options, "--recipe", recipe, "--seed", str(seed)) as training:
         found = training.row() | {"on_the_way": {}}
         ends = [*itertools.accumulate(epoch["seconds"] / 60 for epoch in training.epochs)]
         for minutes, copy in training.kept:

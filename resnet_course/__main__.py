@@ -65,7 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
         "train", parents=[common], help="fine-tune a network; writes best.pt, last.pt and history.json"
     )
     train.add_argument("--minutes", type=float, metavar="M", help="the best that fits into M minutes")
-    train.add_argument("--recipe", help="without --minutes: laptop (default), full, few, original or reduced")
+    train.add_argument(
+        "--recipe", help="without --minutes: laptop (default), full, top, few, original or reduced"
+    )
     train.add_argument("--data", default=settings.data, help="auto, cifar10, shapes or folder:DIR")
     train.add_argument("--group", default=settings.group, help=GROUP_HELP)
     train.add_argument("--weights", default=settings.weights, help=f"{', '.join(WEIGHTS_SOURCES)} or a file")

@@ -469,6 +469,27 @@ def test_a_damaged_cache_is_made_again(tree, home, damage):
     assert len(kept(home)) == 2
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda note: note | {"files": [[*file, 0] for file in note["files"]]},
+        lambda note: note | {"shapes": [8 for _ in note["shapes"]]},
+        lambda note: {key: value for key, value in note.items() if key != "digests"},
+        lambda note: [*note],
+    ],
+    ids=["a column more", "other shapes", "a key less", "a list"],
+)
+def test_a_cache_of_another_version_is_made_again(tree, home, change, earlier):
+    expected = load_split(tree, "train", home).images.clone()
+    note = next((home / "folders").glob("*.json"))
+    note.write_text(json.dumps(change(json.loads(note.read_text(encoding="utf-8")))), encoding="utf-8")
+    if earlier:  # then it is the note of an earlier state of the folder
+        os.utime(tree / "train" / "a" / "1.png", (1, 1))
+    assert torch.equal(load_split(tree, "train", home).images, expected)
+    assert len(kept(home)) == 2
+
+
 def test_an_interrupt_leaves_nothing(tree, home, monkeypatch):
     def interrupted(path, at_least=0):
         if path.name == "1.png":

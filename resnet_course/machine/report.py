@@ -18,7 +18,7 @@ from resnet_course.recipes import RECIPES
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib", "ipywidgets", "jupyterlab", "nbval")
 CIFAR10 = (45_000, 5_000)  # images to learn from, and to validate with
 PATIENCE, MEMORY = 15, 3e9  # minutes; bytes that LAPTOP needs at most
-PICTURES = {"original": CIFAR10, "laptop": CIFAR10, "full": CIFAR10, "few": (500, 0)}
+PICTURES = {"original": CIFAR10, "laptop": CIFAR10, "full": CIFAR10, "top": CIFAR10, "few": (500, 0)}
 
 
 def environment() -> Iterator[str]:
@@ -80,7 +80,7 @@ def advice(probe: Probe, minutes: float) -> tuple[str, ...]:
         ),
     ]
     if device().startswith("cuda"):
-        lines.append("There is a GPU, and it is used: take the recipe full.")
+        lines.append("There is a GPU, and it is used: take the recipe top.")
     if minutes > PATIENCE:
         lines.append(
             f"{format_duration(60 * minutes)} are long: take fewer images first (--limit), or in Python "

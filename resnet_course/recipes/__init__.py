@@ -11,6 +11,7 @@ from resnet_course.recipes.named import (
     RECIPES,
     REDUCED,
     STACK,
+    TOP,
     for_mode,
     plain_for_mode,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "STACK",
     "STATISTICS_OF",
     "STRATEGIES",
+    "TOP",
     "Recipe",
     "RecipeError",
     "for_mode",

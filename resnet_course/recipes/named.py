@@ -79,6 +79,10 @@ FULL = replace(
     first=FULL_FIRST,
 )
 
+# The last half point, for nearly three times the minutes of `full`: at the size that the weights have learned
+# from, in one training. 96.3% of validation with one seed, where three seeds of `full` have 95.9 to 96.1%.
+TOP = replace(FULL_FIRST, name="top", image_size=224, epochs=8)
+
 # Seconds, for tests: small pictures, and nothing chosen by a measurement, so that every run is the same.
 REDUCED = Recipe(
     name="reduced",
@@ -108,7 +112,7 @@ STACK = Recipe(
     memory_format="channels_last",
 )
 
-RECIPES = {recipe.name: recipe for recipe in (ORIGINAL, LAPTOP, FULL, FEW, REDUCED)}
+RECIPES = {recipe.name: recipe for recipe in (ORIGINAL, LAPTOP, FULL, TOP, FEW, REDUCED)}
 
 
 def for_mode(mode: str) -> Recipe:
