@@ -42,7 +42,11 @@ COUNTS = (10, 50, 150, 500, 1_500, 4_500)  # images a class; the last are all of
 JUDGED = 100  # test images of each class of CIFAR-10
 SPLIT = 5  # of photographs; `minutes.py photographs` judges the plans by those of 0 to 4
 # What time_to_accuracy.py has measured already, on all training and 5,000 test images.
-TAKEN = {("laptop", 4_500): ("laptop_avx2", "laptop_amx"), ("full", 4_500): ("full_amx",)}
+TAKEN = {
+    ("laptop", 4_500): ("laptop_avx2", "laptop_amx"),
+    ("full", 4_500): ("full_amx",),
+    ("top", 4_500): ("top_amx",),
+}
 TIMED = "rows", "seconds"  # of the table, by strategy and number of images
 
 

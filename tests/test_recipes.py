@@ -16,6 +16,7 @@ from resnet_course.recipes import (
     RECIPES,
     REDUCED,
     STRATEGIES,
+    TOP,
     Recipe,
     RecipeError,
     strategy,
@@ -98,7 +99,7 @@ def test_a_wrong_value_is_an_error_that_says_what_is_right(changes, message):
 def test_a_strategy_looks_more_often_at_few_images(name):
     epochs = [recipes.strategy(name, images).epochs for images in (100, 3_000, 45_000)]
     fixed = {"head": 1, "head at 96 pixels": 1, "laptop": LAPTOP.epochs, "full": FULL.epochs}
-    fixed |= {"layer4 in two epochs": 2, "full, first phase": FULL_FIRST.epochs}
+    fixed |= {"layer4 in two epochs": 2, "full, first phase": FULL_FIRST.epochs, "top": TOP.epochs}
     own = recipes.STRATEGIES[name].epochs
     assert epochs == ([fixed[name]] * 3 if name in fixed else [own, 4, 2])
     assert recipes.strategy(name, 100).train_from == recipes.STRATEGIES[name].train_from

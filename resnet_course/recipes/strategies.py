@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from resnet_course.recipes.named import FEW, FULL, FULL_FIRST, LAPTOP
+from resnet_course.recipes.named import FEW, FULL, FULL_FIRST, LAPTOP, TOP
 from resnet_course.recipes.recipe import Recipe
 
 LOOKED_AT = 12_000  # images in all epochs together, between the recipe's own epochs and LEAST
@@ -43,10 +43,11 @@ STRATEGIES: dict[str, Recipe] = {
         replace(NOT_AVERAGED, name="layer3", train_from="layer3", layer_decay=0.6),
         FULL_FIRST,
         FULL,
+        TOP,
         # The augmentation is drawn at every look: nothing is frozen, so nothing can be kept.
         replace(NOT_AVERAGED, name="all", train_from="all", layer_decay=0.6, cached_views=0),
     )
-}  # from a linear probe as head, but for the one that says so, LAPTOP, FULL_FIRST and FULL
+}  # from a linear probe as head, but for the one that says so, LAPTOP, FULL_FIRST, FULL and TOP
 ADAPTED = ("layer4, head from random", "layer4", "few", "layer3", "all")  # to the number of images
 
 
