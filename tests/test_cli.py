@@ -196,7 +196,7 @@ BAD = {
     "no out": (["train"], "the following arguments are required: --out"),
     "unknown recipe": (
         ["train", "--recipe", "fast", "--out", "OUT"],
-        "must be one of: original, laptop, full, few, reduced",
+        "must be one of: original, laptop, full, top, few, reduced",
     ),
     "unknown data": (["train", "--data", "mnist", "--out", "OUT"], "auto, cifar10, shapes, folder:PATH"),
     "missing folder": (["train", "--data", "folder:OUT", "--out", "OUT"], "does not exist"),
@@ -237,6 +237,7 @@ def test_doctor_says_what_runs_here(capsys, monkeypatch, quick_doctor):
     for part in ("Python", "torch", "usable cores", "ms", "CIFAR-10", "laptop", "free disk", "seed 7"):
         assert part in out
     assert "recipe full, 50,000 pictures, 6 epochs: about 4 min 30 s" in out
+    assert "recipe top, 50,000 pictures, 8 epochs: about 4 min 30 s" in out
     assert "recipe few, 500 pictures, 4 epochs: about 4 min 30 s" in out
     assert "limits: 100 GFLOP/s in fp32 (one matrix product); memory 12.0 GB/s (copy)" in out
     assert "reached of them: step of laptop 70%, step of full 70%, prediction 40%" in out
