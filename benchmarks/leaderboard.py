@@ -197,7 +197,7 @@ def board() -> str:
             continue
         photographs = "\n".join(rows_of_photographs(benchmark, *conditions))
         parts.append(f"## Photographs: {what}\n\n{HEAD}{photographs}\n")
-    parts.append("## `train --minutes`, the whole command\n")
+    parts.append("## `train --minutes`, the whole command\n\nMeasured before plans could take `top`.\n")
     for kind in KINDS:
         if minutes := "\n".join(rows_of_minutes(kind)):
             parts.append(f"On {_processor(f'minutes_grid_{kind}')}:\n\n{HEAD_OF_MINUTES}{minutes}\n")
